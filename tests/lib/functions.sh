@@ -163,7 +163,8 @@ _ring_restore() {
 # is_alive PID: true while it runs; a zombie does not
 is_alive() {
 	local state
-	state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 1
+	state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) ||
+		return 1
 	[ -n "$state" ] && [ "$state" != Z ] && [ "$state" != X ]
 }
 

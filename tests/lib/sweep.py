@@ -49,10 +49,12 @@ def run(test, t):
     if total == 0:
         return 'FAIL', 'it passed no fault point'
 
-    points = sample(total, once_s)
+    share = share_s()
+    points = sample(total, once_s, share)
     bad = []
     # no program may eat the time of the others when its faulted runs are slow
-    stop = time.monotonic() + 3 * share_s()
+    begin = time.monotonic()
+    stop = begin + 2 * share
     done = 0
     with tempfile.TemporaryDirectory() as tmp, \
             concurrent.futures.ThreadPoolExecutor(builds.JOBS) as pool:
@@ -74,6 +76,7 @@ def run(test, t):
                 bad.append(f'PW_FAULT={k}: {proc.describe(rc)}')
                 with open(log, 'a') as f:
                     f.write(f'\n=== PW_FAULT={k}: {proc.describe(rc)}\n{text[-20000:]}')
+    spend(time.monotonic() - begin)
     note = f'{done} of {total} fault points'
     if done < total:
         note += ' (a sample, for time: PW_FAULT_BUDGET=SECONDS asks for more)'
@@ -85,14 +88,25 @@ def run(test, t):
     return 'PASS', note
 
 
+_spent_s = 0.0
+_programs_done = 0
+
+
 def share_s():
+    """What is left of the budget, for each program that is still to come."""
     programs = sum('fault-sweep' in t['suites'] for t in builds.asan.tests().values())
-    return BUDGET_S / max(1, programs)
+    return max(0.0, BUDGET_S - _spent_s) / max(1, programs - _programs_done)
 
 
-def sample(total, once_s):
+def spend(seconds):
+    global _spent_s, _programs_done
+    _spent_s += seconds
+    _programs_done += 1
+
+
+def sample(total, once_s, share):
     """All points, or an even sample of them with the first and the last one."""
-    room = int(share_s() * builds.JOBS / max(once_s, 0.005))
+    room = int(share * builds.JOBS / max(once_s, 0.005))
     n = max(MIN_POINTS, room)
     if n >= total:
         return list(range(1, total + 1))
