@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* peer.h -- the client's side of a session with one storage node
+ *
+ * A call is one request to the node. The peer gives it a slot (FIFO when none is free), sends it, and calls
+ * done exactly once. It outlives connections: when one fails, the peer reconnects with back-off and jitter,
+ * reclaims its opens on slot 0, and sends every unanswered call again with the same slot and seq, so that the
+ * node applies it once. A mutation whose fate nobody knows (the node lost our session) ends with -EIO rather
+ * than be applied twice; see WELCOME's SESSION_KNOWN.
+ * Deadline: without timeout= a call waits for ever (the FUSE side lets a signal end the wait); with it, a
+ * call that has waited that long while the node is unreachable ends with -EIO.
+ * Thread: loop thread.      Allocates: at connect.      Must not know: FUSE.
+ */
+#ifndef PWC_PEER_H
+#define PWC_PEER_H
+
+#include "common/conn.h"
+#include "common/list.h"
+#include "common/loop.h"
+
+struct pwc_peer;
+
+struct pwc_call {
+	struct pw_list node; /* the peer's until done */
+	struct pw_send send; /* the peer's; the caller fills send.cmd: op, body, payload_len */
+	const void *payload; /* borrowed until done */
+	void *out; /* where an answer payload lands; borrowed until done */
+	uint32_t out_max;
+	/* Set by the peer */
+	uint16_t slot;
+	uint8_t state; /* private to peer.c: see its table */
+	bool aborted; /* the caller no longer wants it: see pwc_call_abort() */
+	uint64_t deadline_ns; /* 0: none */
+	uint64_t start_ns;
+	/* From the loop, never from within pwc_peer_call(). @err: 0 or -errno for the application. @rsp: the
+	 * answer's command, valid during the call; NULL when @err is local. @out_len: bytes in @out. */
+	void (*done)(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len);
+};
+
+enum pwc_peer_state {
+	PWC_PEER_IDLE, /* before start, after stop */
+	PWC_PEER_CONNECTING, /* first connect */
+	PWC_PEER_UP,
+	PWC_PEER_RECLAIMING, /* connected again, giving back what it has open */
+	PWC_PEER_WAITING, /* back-off before the next try */
+	PWC_PEER_STOPPING,
+	PWC_PEER_DEAD, /* the node refused us for good: wrong key, version, other filesystem */
+	PWC_PEER_NR_STATES
+};
+
+struct pwc_peer_opts {
+	const char *host; /* copied */
+	uint16_t port;
+	struct pw_conn_opts conn;
+	uint32_t timeout_ms; /* 0: wait for ever */
+	uint32_t connect_wait_ms; /* first connect: how long to try before on_dead [10000] */
+};
+
+struct pwc_peer_ops {
+	void (*on_up)(struct pwc_peer *p, bool first); /* usable (again) */
+	void (*on_down)(struct pwc_peer *p, int err, const char *why); /* will try again */
+	void (*on_dead)(struct pwc_peer *p, int err, const char *why); /* will not */
+	/* Every inode that is open here, for RECLAIM: called after a reconnect until it returns false.
+	 * @iter starts at 0. */
+	bool (*next_open)(struct pwc_peer *p, uint64_t *iter, uint64_t *ino, uint32_t *opens);
+	void (*on_stopped)(struct pwc_peer *p);
+};
+
+int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o, const struct pwc_peer_ops *ops,
+		 void *owner, struct pw_identity *id, struct pwc_peer **ret);
+void pwc_peer_free(struct pwc_peer *p); /* IDLE, DEAD or stopped */
+void pwc_peer_start(struct pwc_peer *p);
+/* GOODBYE, every call ends with -ESHUTDOWN, then on_stopped(). */
+void pwc_peer_stop(struct pwc_peer *p);
+
+/* Queues; never fails at once. */
+void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c);
+
+/**
+ * pwc_call_abort - the caller was interrupted
+ *
+ * A call that was never sent ends with -EINTR. One that was sent goes on: only its answer says that its
+ * buffers are free; while the node is unreachable it ends with -EINTR once the connection is drained, and
+ * the slot stays taken until its fate is known.
+ */
+void pwc_call_abort(struct pwc_peer *p, struct pwc_call *c);
+
+/* Ends everything that waits with -EIO now, and whatever comes until the node is back (umount -f). */
+void pwc_peer_give_up(struct pwc_peer *p);
+
+void *pwc_peer_owner(const struct pwc_peer *p);
+enum pwc_peer_state pwc_peer_state(const struct pwc_peer *p);
+uint32_t pwc_peer_max_io(const struct pwc_peer *p); /* bytes; after the first on_up */
+
+struct pwc_peer_stats {
+	uint64_t calls, replays, reconnects, timeouts, aborted, stall_slot;
+	uint32_t inflight, waiting, nr_slots;
+	uint64_t down_since_ns; /* 0: up */
+	struct pw_conn_stats conn; /* summed over connections */
+};
+void pwc_peer_get_stats(const struct pwc_peer *p, struct pwc_peer_stats *ret);
+const char *pwc_peer_why_down(const struct pwc_peer *p); /* text, "" when up */
+const char *pwc_peer_name(const struct pwc_peer *p);
+const char *pwc_peer_transport(const struct pwc_peer *p);
+
+#endif

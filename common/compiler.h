@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compiler.h -- attributes and tiny macros that every file may use */
+#ifndef PW_COMPILER_H
+#define PW_COMPILER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PW_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define pw_likely(x) __builtin_expect(!!(x), 1)
+#define pw_unlikely(x) __builtin_expect(!!(x), 0)
+#define PW_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define PW_WARN_UNUSED __attribute__((warn_unused_result))
+#define PW_UNUSED __attribute__((unused))
+#define PW_PACKED __attribute__((packed))
+
+/* Set-up and parse code only; never for memory that hardware or the kernel may still own. */
+#define PW_AUTO(fn) __attribute__((cleanup(fn)))
+
+#define pw_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+#define PW_MIN(a, b) ((a) < (b) ? (a) : (b))
+#define PW_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define PW_ROUND_UP(x, to) (((x) + (to)-1) / (to) * (to))
+#define PW_ROUND_DOWN(x, to) ((x) / (to) * (to))
+
+#define PW_KIB 1024ull
+#define PW_MIB (1024 * PW_KIB)
+#define PW_GIB (1024 * PW_MIB)
+#define PW_NS_PER_US 1000ull
+#define PW_NS_PER_MS 1000000ull
+#define PW_NS_PER_S 1000000000ull
+
+#endif

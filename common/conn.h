@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* conn.h -- one connection between a client shard and a storage node
+ *
+ * Above: the session's two sides (client_fs/peer.c, storage_node/session.c). Below: a transport (xprt.h).
+ * conn.c does what every transport needs: HELLO and the mutual proof of the cluster key, heartbeats, the
+ * order of the hand-shake, message dispatch, and the one error door pw_conn_fail().
+ *
+ *	DOWN -> CONNECTING -> HELLO -> UP -> DRAINING -> DOWN
+ *
+ * Data goes one way: calls go down, results come back through struct pw_conn_ops, from the loop, never
+ * from within a call. After on_down() nothing refers to any buffer of this connection any more.
+ * Thread: loop thread.      Must not know: FUSE, placement, disks.
+ */
+#ifndef PW_CONN_H
+#define PW_CONN_H
+
+#include "common/list.h"
+#include "common/loop.h"
+#include "common/wire.h"
+
+struct pw_conn;
+struct pw_xprt;
+
+enum pw_conn_state {
+	PW_CONN_DOWN,
+	PW_CONN_CONNECTING,
+	PW_CONN_HELLO,
+	PW_CONN_UP,
+	PW_CONN_DRAINING,
+	PW_CONN_NR_STATES
+};
+
+/* One message on its way out; embedded in the request that it belongs to. */
+struct pw_send {
+	struct pw_list node;
+	struct pw_cmd cmd; /* owned here until done */
+	const void *payload; /* borrowed until done; NULL when cmd.payload_len is 0 */
+	/* Transport needs neither any more. @err: 0 or -errno (the connection has failed). May be NULL. */
+	void (*done)(struct pw_send *s, int err);
+};
+
+struct pw_conn_ops {
+	/* Node: somebody proved the key. Fill @welcome (slots, max_io, lease, flags, boot), or refuse with
+	 * -errno (-EMEDIUMTYPE another fsid, -ESTALE older incarnation, -ENOMEM no slots left, ...). */
+	int (*on_hello)(struct pw_conn *c, const struct pw_body_hello *hello,
+			struct pw_body_welcome *welcome);
+	/* Hand-shake done. Client: @welcome as granted. Node: as given. */
+	void (*on_up)(struct pw_conn *c, const struct pw_body_welcome *welcome);
+	/* Where does the payload of this checked message land: cmd->payload_len bytes, borrowed until
+	 * on_msg() or on_down(). NULL: nobody wants it (bad slot, bad seq) -> the connection fails. */
+	void *(*on_payload)(struct pw_conn *c, const struct pw_cmd *cmd);
+	/* Optional: where the next payload will probably land, so that command and payload can come in
+	 * with one receive. A wrong guess costs a copy of what had arrived. Return NULL for no guess. */
+	void *(*guess_payload)(struct pw_conn *c, uint32_t *ret_len);
+	/* A REQ (node) or RSP (client) is complete. @cmd is valid during the call only. */
+	void (*on_msg)(struct pw_conn *c, const struct pw_cmd *cmd, void *payload);
+	/* Ended and drained. @err: why, -errno; @why: text. The conn may be freed or reconnected here. */
+	void (*on_down)(struct pw_conn *c, int err, const char *why);
+};
+
+/* Who we are; borrowed by every connection for its life. */
+struct pw_identity {
+	uint8_t fsid[16]; /* client: zero until the first WELCOME, or from the mount options */
+	uint8_t id[16]; /* client id or node id */
+	uint8_t key[32];
+	bool have_key;
+};
+
+struct pw_conn_stats {
+	uint64_t msgs_tx, msgs_rx, bytes_tx, bytes_rx;
+	uint64_t zc_sends, zc_copied; /* SEND_ZC issued; of them copied by the kernel after all */
+	uint64_t copied_bytes; /* payload bytes that this side had to move after a wrong guess */
+};
+
+/* Times in ms; zero takes the default in brackets. */
+struct pw_conn_opts {
+	uint32_t connect_timeout_ms; /* TCP connect and hand-shake together [5000] */
+	uint32_t heartbeat_ms; /* silence after which a PING goes out [1000] */
+	uint32_t dead_ms; /* silence after which the connection fails [5000] */
+	uint32_t want_slots; /* [64] */
+	uint32_t channel;
+};
+
+/* Client side: a connection in DOWN. @ops, @id borrowed for life. Return: 0 or -ENOMEM. */
+int pw_conn_new(struct pw_loop *loop, const struct pw_conn_ops *ops, void *owner,
+		const struct pw_identity *id, const struct pw_conn_opts *o, struct pw_conn **ret);
+/* DOWN only (also inside on_down()). NULL is fine. */
+void pw_conn_free(struct pw_conn *c);
+
+/**
+ * pw_conn_connect - DOWN -> CONNECTING
+ * @host: name or address, @port: host order; copied
+ * @incarnation: grows with every call for the same client id
+ *
+ * Name resolution never blocks the loop for literal addresses; for names it runs in a thread.
+ * on_up() or on_down() follows. Return: 0; -EINVAL; -EBUSY not DOWN.
+ */
+int pw_conn_connect(struct pw_conn *c, const char *host, uint16_t port, uint64_t incarnation);
+
+/* Queues; goes out with this turn's flush. UP only, else -ENOTCONN and @s->done is not called. */
+int pw_conn_send(struct pw_conn *c, struct pw_send *s) PW_WARN_UNUSED;
+
+/* The one error door: idempotent; -> DRAINING, every queued send gets done(err), then on_down(). */
+void pw_conn_fail(struct pw_conn *c, int err, const char *why);
+
+/* Orderly end by the client: GOODBYE, then as pw_conn_fail() with -ESHUTDOWN. */
+void pw_conn_goodbye(struct pw_conn *c);
+
+void *pw_conn_owner(const struct pw_conn *c);
+void pw_conn_set_owner(struct pw_conn *c, void *owner);
+enum pw_conn_state pw_conn_state(const struct pw_conn *c);
+const char *pw_conn_peer_name(const struct pw_conn *c); /* "127.0.0.1:7470" */
+const uint8_t *pw_conn_peer_id(const struct pw_conn *c); /* 16 bytes; after the hand-shake */
+const uint8_t *pw_conn_peer_fsid(const struct pw_conn *c);
+void pw_conn_get_stats(const struct pw_conn *c, struct pw_conn_stats *ret);
+const char *pw_conn_transport(const struct pw_conn *c); /* "tcp" */
+
+/* Node side: listens and makes a connection for each that comes. */
+struct pw_listener;
+struct pw_listener_ops {
+	/* A connection that will do its hand-shake now. The callee owns @c from here on. */
+	void (*on_accept)(struct pw_listener *l, struct pw_conn *c);
+};
+/**
+ * pw_listener_new - listen on host:port
+ * Return: 0; -EADDRINUSE; -EADDRNOTAVAIL; -EACCES; -EINVAL.
+ * A listener on anything but loopback without a key is refused with -ENOKEY.
+ */
+int pw_listener_new(struct pw_loop *loop, const char *host, uint16_t port,
+		    const struct pw_listener_ops *lops, const struct pw_conn_ops *cops, void *owner,
+		    const struct pw_identity *id, const struct pw_conn_opts *o,
+		    struct pw_listener **ret);
+void *pw_listener_owner(const struct pw_listener *l);
+uint16_t pw_listener_port(const struct pw_listener *l);
+void pw_listener_free(struct pw_listener *l);
+
+#endif

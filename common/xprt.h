@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt.h -- what a transport does for conn.c; implemented by xprt_tcp.c and by tests/sim (a seeded network)
+ *
+ * A transport moves whole messages (a command and its payload) in order, or fails once. The seam is at link
+ * time: the simulation links its own implementation of these functions. RDMA will add a second
+ * implementation inside the programs; then the choice is made once, at connect, by a const table.
+ */
+#ifndef PW_XPRT_H
+#define PW_XPRT_H
+
+#include "common/conn.h"
+
+struct pw_xprt;
+
+/* Upward events; from the loop, never from within a call. @owner is the pw_conn. */
+struct pw_xprt_ops {
+	void (*on_connected)(void *owner, const char *peer_name);
+	/* A command arrived and passed pw_cmd_check(). Return where its payload goes; only called when
+	 * payload_len > 0. NULL ends the connection with -EPROTO. */
+	void *(*on_payload)(void *owner, const struct pw_cmd *cmd);
+	void *(*guess_payload)(void *owner, uint32_t *ret_len);
+	void (*on_msg)(void *owner, const struct pw_cmd *cmd, void *payload);
+	/* Failed, or pw_xprt_close() finished: nothing is in flight, all sends were done. */
+	void (*on_closed)(void *owner, int err, const char *why);
+};
+
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret);
+/* Queue one message; flushed once per turn, several messages in one system call. */
+void pw_xprt_send(struct pw_xprt *x, struct pw_send *s);
+/* Idempotent. on_closed(err, why) follows from the loop; frees nothing. */
+void pw_xprt_close(struct pw_xprt *x, int err, const char *why);
+/* After on_closed() only. */
+void pw_xprt_free(struct pw_xprt *x);
+void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret);
+const char *pw_xprt_name(const struct pw_xprt *x);
+
+struct pw_xprt_listener;
+int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
+		   /* return ops and owner for a new connection, or -errno to drop it */
+		   int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
+				    const struct pw_xprt_ops **ret_ops, void **ret_owner),
+		   void *arg, struct pw_xprt_listener **ret);
+uint16_t pw_xprt_listener_port(const struct pw_xprt_listener *l);
+void pw_xprt_listener_free(struct pw_xprt_listener *l);
+
+#endif

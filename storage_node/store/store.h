@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store.h -- file contents of one node: aligned buffers in, checked bytes out
+ *
+ * Three kinds: "chunk" (copy-on-write blocks on a disk, CRC32C per 4 KiB block), "memory" (buffers change
+ * owners, nothing is copied for full units), "null" (accepts and forgets; reads zeros). The last two are for
+ * benchmarks and `status` says so.
+ *
+ * A store never touches inodes. Its caller (op_write.c, op_read.c, op_truncate.c) runs the transaction and
+ * lets the store add its rows to it, so data, size and the reply row become visible in one commit:
+ *
+ *	write:    prepare -> (ready) -> transaction { inode, store rows, reply row } -> finish
+ *	truncate: prepare -> (ready) -> transaction { inode, store rows } -> finish
+ *	read:     read -> (done) -> send @data -> release
+ *
+ * prepare takes the range for this write: overlapping writes and truncations of the same inode wait in line
+ * until finish. finish(ok) frees what was replaced once that is durable and no reader uses it;
+ * finish(!ok) frees what was prepared.
+ * Thread: loop thread.      Hot path: no allocation.
+ */
+#ifndef PWS_STORE_H
+#define PWS_STORE_H
+
+#include "common/list.h"
+#include "common/loop.h"
+#include "storage_node/buf.h"
+#include "storage_node/meta/records.h"
+#include "storage_node/meta_kv/txn.h"
+#include "storage_node/store/disk.h"
+
+struct pws_store;
+
+/* One write, embedded in the node's request. */
+struct pws_store_write {
+	struct pw_list node; /* store's */
+	uint64_t ino, off;
+	uint32_t len; /* bytes, > 0, <= max_io */
+	/* Staged bytes: data at buf->mem + head where head = off % PWS_BLOCK unless @head says otherwise.
+	 * Slot buffers have room for max_io + 2 blocks so that the partial blocks at both ends can be
+	 * completed in place. The memory store may take the buffer and put another in its place. */
+	struct pws_buf *buf;
+	uint32_t head; /* where the payload starts in buf: set by the caller to off % PWS_BLOCK */
+	const struct pws_inode *inode; /* as read before prepare: size, trunc_gen, dead_from */
+	int err;
+	void (*ready)(struct pws_store_write *w); /* prepared, or @err set (-ENOSPC, -EIO, -EBADMSG) */
+	uint64_t priv[64]; /* store's: runs, checksums live in the pool it points to */
+};
+
+struct pws_store_read {
+	struct pw_list node;
+	uint64_t ino, off;
+	uint32_t len; /* clamped to the file's size by the caller; > 0 */
+	struct pws_buf *buf; /* scratch with room for max_io + 2 blocks; may stay unused */
+	const struct pws_inode *inode;
+	const void *data; /* result: len bytes, valid until release */
+	int err; /* -EBADMSG: media returned wrong bytes (logged with file, chunk, block); -EIO */
+	void (*done)(struct pws_store_read *r);
+	uint64_t priv[64];
+};
+
+struct pws_store_trunc { /* to a smaller size, or away altogether: everything at or after @from goes */
+	struct pw_list node;
+	uint64_t ino, from;
+	struct pws_buf *buf; /* scratch of at least 2 blocks: the last block's tail is zeroed in a copy */
+	const struct pws_inode *inode;
+	int err;
+	void (*ready)(struct pws_store_trunc *t);
+	uint64_t priv[32];
+};
+
+struct pws_store_space {
+	uint64_t total, free; /* bytes */
+};
+
+struct pws_store_stats {
+	uint64_t reads, writes, bytes_read, bytes_written;
+	uint64_t rmw_blocks; /* partial blocks completed by reading */
+	uint64_t copied_bytes; /* payload bytes that the CPU moved, beyond checksums */
+	uint64_t crc_errors, scrubbed_blocks, scrub_errors, scrub_passes;
+	uint64_t stall_space, stall_range, stall_disk;
+};
+
+struct pws_store_ops {
+	const char *name; /* "chunk", "memory", "null" */
+	void (*write_prepare)(struct pws_store *s, struct pws_store_write *w);
+	/* Inside the caller's attempt; may return -EAGAIN. @blocks_delta: change of inode->blocks */
+	int (*write_rows)(struct pws_store *s, struct pws_store_write *w, struct pws_txn *t,
+			  const struct pws_inode *inode, int64_t *blocks_delta);
+	void (*write_finish)(struct pws_store *s, struct pws_store_write *w, bool ok);
+	void (*read)(struct pws_store *s, struct pws_store_read *r);
+	void (*read_release)(struct pws_store *s, struct pws_store_read *r);
+	void (*trunc_prepare)(struct pws_store *s, struct pws_store_trunc *t);
+	/* Removes rows, as many as fit (pws_txn_room); the rest is told by *ret_more: the caller records
+	 * dead_from/dead_gen in the inode and an O record, and pws_store reclaim() finishes it later. */
+	int (*trunc_rows)(struct pws_store *s, struct pws_store_trunc *t, struct pws_txn *txn,
+			  const struct pws_inode *inode, int64_t *blocks_delta, bool *ret_more);
+	void (*trunc_finish)(struct pws_store *s, struct pws_store_trunc *t, bool ok);
+	void (*space)(struct pws_store *s, struct pws_store_space *ret);
+	void (*get_stats)(struct pws_store *s, struct pws_store_stats *ret);
+	/* Background scrub at @bytes_per_s (0 stops). No-op for memory and null. */
+	void (*scrub)(struct pws_store *s, uint64_t bytes_per_s);
+	void (*close)(struct pws_store *s);
+};
+
+struct pws_store {
+	const struct pws_store_ops *ops;
+	struct pw_loop *loop;
+	struct pws_kv *kv;
+};
+
+struct pws_store_opts {
+	struct pws_kv *kv;
+	struct pws_bufpool *bufs; /* slot buffers; also for the store's own scratch */
+	uint32_t max_io;
+	uint32_t max_inflight; /* reads and writes at once; everything is allocated for it at open */
+	/* chunk */
+	struct pws_disk *disk;
+	uint64_t data_off; /* blocks begin here on the disk; PWS_BLOCK aligned */
+	uint64_t max_bytes; /* 0: as far as the disk can grow */
+	/* memory */
+	uint64_t memory_bytes;
+	/* Called when media returned wrong bytes, after the store's own log line; may be NULL. */
+	void (*on_bad_block)(void *arg, uint64_t ino, uint64_t chunk, uint32_t block);
+	void *arg;
+};
+
+/* Blocking part at start: builds the free map from the rows. 0 or -errno (-EBADMSG: rows overlap). */
+int pws_store_open_chunk(struct pw_loop *loop, const struct pws_store_opts *o, struct pws_store **ret);
+int pws_store_open_memory(struct pw_loop *loop, const struct pws_store_opts *o, struct pws_store **ret);
+int pws_store_open_null(struct pw_loop *loop, const struct pws_store_opts *o, struct pws_store **ret);
+/* For pws_kv_lmdb_opts.verify, before the store is open: reads the blocks that a B row names (blocking) and
+ * checks their CRC. Other rows are fine. */
+bool pws_store_verify_row(int fd, uint64_t data_off, const struct pws_kv_mut *mut);
+
+#endif
