@@ -39,32 +39,42 @@ struct pws_store_write {
 	 * completed in place. The memory store may take the buffer and put another in its place. */
 	struct pws_buf *buf;
 	uint32_t head; /* where the payload starts in buf: set by the caller to off % PWS_BLOCK */
-	const struct pws_inode *inode; /* as read before prepare: size, trunc_gen, dead_from */
 	int err;
-	void (*ready)(struct pws_store_write *w); /* prepared, or @err set (-ENOSPC, -EIO, -EBADMSG) */
-	uint64_t priv[64]; /* store's: runs, checksums live in the pool it points to */
+	/* Prepared, or @err set (-ENOSPC, -EIO, -EBADMSG, -ESTALE no such inode, -EFBIG): then nothing is
+	 * held any more and finish is not needed, but harmless. From the loop, never from within prepare. */
+	void (*ready)(struct pws_store_write *w);
+	void *priv; /* store's, from its pool, between prepare and finish */
 };
 
 struct pws_store_read {
 	struct pw_list node;
 	uint64_t ino, off;
-	uint32_t len; /* clamped to the file's size by the caller; > 0 */
+	/* Clamped to the file's size by the caller; > 0. The store makes it shorter (down to 0) when the file
+	 * was cut in the meantime. */
+	uint32_t len;
 	struct pws_buf *buf; /* scratch with room for max_io + 2 blocks; may stay unused */
-	const struct pws_inode *inode;
 	const void *data; /* result: len bytes, valid until release */
-	int err; /* -EBADMSG: media returned wrong bytes (logged with file, chunk, block); -EIO */
-	void (*done)(struct pws_store_read *r);
-	uint64_t priv[64];
+	/* Result: newest commit that was seen; wait until it is durable before the answer goes out. */
+	uint64_t seen_seq;
+	/* -EBADMSG: media returned wrong bytes (logged with file, chunk, block); -EIO; -ESTALE no such inode */
+	int err;
+	void (*done)(struct pws_store_read *r); /* from the loop; release is due also after an error */
+	void *priv;
 };
 
 struct pws_store_trunc { /* to a smaller size, or away altogether: everything at or after @from goes */
 	struct pw_list node;
 	uint64_t ino, from;
 	struct pws_buf *buf; /* scratch of at least 2 blocks: the last block's tail is zeroed in a copy */
-	const struct pws_inode *inode;
+	/* Reclaim of what an earlier truncation left over: only rows that dead_from and dead_gen of the inode
+	 * (as in the transaction) make dead go; waits for nobody; @from is not used. */
+	bool reclaim;
+	/* When the work takes several commits: what is before this offset was seen to by an earlier one.
+	 * Start with 0; finish(ok) moves it on. */
+	uint64_t resume;
 	int err;
-	void (*ready)(struct pws_store_trunc *t);
-	uint64_t priv[32];
+	void (*ready)(struct pws_store_trunc *t); /* as for a write */
+	void *priv;
 };
 
 struct pws_store_space {
@@ -90,7 +100,10 @@ struct pws_store_ops {
 	void (*read_release)(struct pws_store *s, struct pws_store_read *r);
 	void (*trunc_prepare)(struct pws_store *s, struct pws_store_trunc *t);
 	/* Removes rows, as many as fit (pws_txn_room); the rest is told by *ret_more: the caller records
-	 * dead_from/dead_gen in the inode and an O record, and pws_store reclaim() finishes it later. */
+	 * dead_from = @from, dead_gen = the new trunc_gen in the inode and an O record; truncations with
+	 * @reclaim set finish it later. A row at or after dead_from is dead if its trunc_gen < dead_gen.
+	 * -EBUSY: a dead tail begins before @from already and this cut does not fit one commit: one pair
+	 * of fields cannot tell both; reclaim first, then try again. */
 	int (*trunc_rows)(struct pws_store *s, struct pws_store_trunc *t, struct pws_txn *txn,
 			  const struct pws_inode *inode, int64_t *blocks_delta, bool *ret_more);
 	void (*trunc_finish)(struct pws_store *s, struct pws_store_trunc *t, bool ok);
@@ -98,7 +111,10 @@ struct pws_store_ops {
 	void (*get_stats)(struct pws_store *s, struct pws_store_stats *ret);
 	/* Background scrub at @bytes_per_s (0 stops). No-op for memory and null. */
 	void (*scrub)(struct pws_store *s, uint64_t bytes_per_s);
-	void (*close)(struct pws_store *s);
+	/* Ends scrub and growth of the file; @done from the loop when the store has nothing in flight (requests
+	 * are the caller's to end first). Then close. */
+	void (*stop)(struct pws_store *s, void (*done)(void *arg), void *arg);
+	void (*close)(struct pws_store *s); /* stopped, or never used */
 };
 
 struct pws_store {
