@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* loop.c -- the turns: completions, timers, ready list, flush, submit or sleep
+ *
+ *	turn:  reap completions -> due timers -> ready list -> flush hooks
+ *	       work was done, or the spin window is open: submit and poll once more
+ *	       nothing came:                              submit and sleep until a completion or a deadline
+ *
+ * An object that is made ready while the ready list runs is for the next turn, and so is a timer that is
+ * armed into the past: every turn ends. Nothing is prepared and left unsubmitted when the loop sleeps,
+ * because the sleep itself submits.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/loop_impl.h"
+#include "common/sm.h"
+
+static uint64_t read_clock(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * PW_NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t pw_loop_now(const struct pw_loop *loop)
+{
+	return loop->now_ns;
+}
+
+uint64_t pw_loop_realtime(const struct pw_loop *loop)
+{
+	(void)loop;
+	return read_clock(CLOCK_REALTIME);
+}
+
+void pw_timer_init(struct pw_timer *t, void (*fn)(struct pw_timer *t))
+{
+	t->deadline_ns = 0;
+	t->heap_idx = UINT32_MAX;
+	t->fn = fn;
+}
+
+void pw_timer_arm(struct pw_loop *loop, struct pw_timer *t, uint64_t deadline_ns)
+{
+	pw_timer_heap_arm(&loop->timers, t, deadline_ns, loop->now_ns);
+}
+
+void pw_timer_cancel(struct pw_loop *loop, struct pw_timer *t)
+{
+	pw_timer_heap_cancel(&loop->timers, t);
+}
+
+void pw_ready_init(struct pw_ready *r, void (*step)(struct pw_ready *r))
+{
+	pw_list_init(&r->node);
+	r->step = step;
+}
+
+void pw_loop_ready(struct pw_loop *loop, struct pw_ready *r)
+{
+	if (pw_list_empty(&r->node))
+		pw_list_add_tail(&loop->ready, &r->node);
+}
+
+void pw_ready_cancel(struct pw_ready *r)
+{
+	pw_list_del(&r->node);
+}
+
+void pw_flush_init(struct pw_flush *f, void (*flush)(struct pw_flush *f))
+{
+	pw_list_init(&f->node);
+	f->flush = flush;
+}
+
+void pw_loop_on_flush(struct pw_loop *loop, struct pw_flush *f)
+{
+	if (pw_list_empty(&f->node))
+		pw_list_add_tail(&loop->flush, &f->node);
+}
+
+void pw_flush_cancel(struct pw_flush *f)
+{
+	pw_list_del(&f->node);
+}
+
+/* Messages of other threads: a stack that the loop takes whole and turns over. Who finds it empty wakes. */
+void pw_loop_post(struct pw_loop *loop, struct pw_loop_msg *m)
+{
+	struct pw_loop_msg *head = __atomic_load_n(&loop->posted, __ATOMIC_RELAXED);
+
+	do
+		m->next = head;
+	while (!__atomic_compare_exchange_n(&loop->posted, &head, m, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED));
+	if (!head) {
+		int err = eventfd_write(loop->wake.fd, 1);
+
+		assert(!err);
+		(void)err;
+	}
+}
+
+static void on_wake(struct pw_fd *f)
+{
+	struct pw_loop *loop = pw_container_of(f, struct pw_loop, wake);
+	struct pw_loop_msg *m, *next, *in_order = NULL;
+	eventfd_t n;
+
+	/* Empties the counter before the stack: a message that comes in between wakes once more. */
+	(void)!eventfd_read(f->fd, &n);
+	m = __atomic_exchange_n(&loop->posted, NULL, __ATOMIC_ACQUIRE);
+	for (; m; m = next) {
+		next = m->next;
+		m->next = in_order;
+		in_order = m;
+	}
+	for (m = in_order; m; m = next) {
+		next = m->next;
+		m->fn(m);
+	}
+}
+
+int pw_loop_new(struct pw_loop **ret, const struct pw_loop_opts *o)
+{
+	struct pw_loop *loop = calloc(1, sizeof(*loop));
+	int err, fd;
+
+	if (!loop)
+		return -ENOMEM;
+	pw_list_init(&loop->ready);
+	pw_list_init(&loop->running);
+	pw_list_init(&loop->flush);
+	pw_list_init(&loop->flushing);
+	loop->now_ns = read_clock(CLOCK_MONOTONIC);
+	loop->spin_ns = o->spin_us * PW_NS_PER_US;
+	err = pw_timer_heap_init(&loop->timers);
+	if (err)
+		goto free_loop;
+	err = pw_ring_init(loop, o);
+	if (err)
+		goto fini_timers;
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0) {
+		err = -errno;
+		goto fini_ring;
+	}
+	err = pw_fd_start(loop, &loop->wake, fd, on_wake);
+	assert(!err);
+	*ret = loop;
+	return 0;
+
+fini_ring:
+	pw_ring_fini(loop);
+fini_timers:
+	pw_timer_heap_fini(&loop->timers);
+free_loop:
+	free(loop);
+	return err;
+}
+
+void pw_loop_free(struct pw_loop *loop)
+{
+	if (!loop)
+		return;
+	/* the eventfd's poll is all that may be out; it ends with the ring */
+	assert(loop->ring_err || loop->nr_pending == loop->wake.io.pending);
+	pw_ring_fini(loop);
+	close(loop->wake.fd);
+	pw_timer_heap_fini(&loop->timers);
+	free(loop);
+}
+
+static uint32_t run_timers(struct pw_loop *loop)
+{
+	struct pw_timer *t;
+	uint32_t n = 0;
+
+	while ((t = pw_timer_heap_pop_due(&loop->timers, loop->now_ns))) {
+		t->fn(t);
+		n++;
+	}
+	return n;
+}
+
+static uint32_t run_ready(struct pw_loop *loop)
+{
+	struct pw_list *node;
+	uint32_t n = 0;
+
+	pw_list_splice_tail(&loop->running, &loop->ready);
+	while ((node = pw_list_pop(&loop->running))) {
+		struct pw_ready *r = pw_list_entry(node, struct pw_ready, node);
+
+		r->step(r);
+		n++;
+	}
+	return n;
+}
+
+static uint32_t run_flush(struct pw_loop *loop)
+{
+	struct pw_list *node;
+	uint32_t n = 0;
+
+	pw_list_splice_tail(&loop->flushing, &loop->flush);
+	while ((node = pw_list_pop(&loop->flushing))) {
+		struct pw_flush *f = pw_list_entry(node, struct pw_flush, node);
+
+		f->flush(f);
+		n++;
+	}
+	return n;
+}
+
+static void run_turn(struct pw_loop *loop)
+{
+	uint32_t n;
+
+	loop->stats.turns++;
+	loop->now_ns = read_clock(CLOCK_MONOTONIC);
+	pw_sm_set_now(loop->now_ns);
+	n = pw_ring_reap(loop);
+	n += run_timers(loop);
+	n += run_ready(loop);
+	n += run_flush(loop);
+	if (n)
+		loop->spin_until_ns = loop->now_ns + loop->spin_ns;
+	if (n || loop->stop || loop->now_ns < loop->spin_until_ns)
+		pw_ring_poll(loop);
+	else
+		pw_ring_sleep(loop, pw_timer_heap_next(&loop->timers));
+}
+
+int pw_loop_run(struct pw_loop *loop)
+{
+	do
+		run_turn(loop);
+	while (!loop->stop && !loop->ring_err);
+	loop->stop = false;
+	return loop->ring_err;
+}
+
+void pw_loop_stop(struct pw_loop *loop)
+{
+	loop->stop = true;
+}
+
+void pw_loop_get_stats(const struct pw_loop *loop, struct pw_loop_stats *ret)
+{
+	*ret = loop->stats;
+}
