@@ -27,7 +27,8 @@ struct pwc_call {
 	uint32_t out_max;
 	/* Set by the peer */
 	uint16_t slot;
-	uint8_t state; /* private to peer.c: see its table */
+	uint8_t state; /* private to peer.c: see peer_impl.h */
+	void *owner; /* private to peer.c: the slot */
 	bool aborted; /* the caller no longer wants it: see pwc_call_abort() */
 	uint64_t deadline_ns; /* 0: none */
 	uint64_t start_ns;
