@@ -195,7 +195,8 @@ static void connect_pair(int *ret_client, int *ret_node)
 	*ret_client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (*ret_client < 0 || connect(*ret_client, (void *)&addr, len) < 0)
 		die("connect");
-	*ret_node = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	len = sizeof(addr);
+	*ret_node = accept4(listener, (void *)&addr, &len, SOCK_CLOEXEC);
 	if (*ret_node < 0)
 		die("accept");
 	close(listener);
@@ -208,8 +209,8 @@ static void usage(FILE *out)
 	fputs("usage: tcp_stream [options]\n"
 	      "  -b, --block N    bytes per send of the stream (default 1048576)\n"
 	      "  -t, --seconds S  how long (default 3)\n"
-	      "  -r, --rr N       request and response at depth one, N bytes of payload to the node\n"
-	      "  -R, --read       with --rr: payload from the node\n"
+	      "  -r, --rr N       request and response, depth one: N bytes to the node\n"
+	      "  -R, --read       with --rr: N bytes from the node\n"
 	      "  -j, --json       one line of JSON\n", out);
 }
 

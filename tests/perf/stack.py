@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start and end what is measured: the node, the client, the null FUSE server.
+
+Every program ends by an unmount first and SIGTERM after it. SIGKILL is never used on a FUSE
+server: on some kernels it can leave requests that hang every sync(2) of the machine.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+START_SECONDS = 20
+END_SECONDS = 20
+TICKS = os.sysconf('SC_CLK_TCK')
+
+
+class Error(Exception):
+    """Something could not be started."""
+
+
+def cpu_seconds(pid):
+    """User and system time of a process so far, all threads."""
+    with open(f'/proc/{pid}/stat', encoding='ascii') as f:
+        fields = f.read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def is_mounted(path):
+    path = os.path.realpath(path)
+    with open('/proc/self/mounts', encoding='utf-8') as f:
+        return any(line.split()[1] == path for line in f)
+
+
+def unmount(path):
+    if not is_mounted(path):
+        return
+    for cmd in (['umount', path], ['umount', '-l', path]):
+        if subprocess.run(cmd, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+            return
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def has_ring():
+    """True when this kernel offers FUSE-over-io_uring."""
+    try:
+        with open('/sys/module/fuse/parameters/enable_uring', encoding='ascii') as f:
+            return f.read().strip() == 'Y'
+    except OSError:
+        return False
+
+
+class Program:
+    """One started program whose output goes to a log file."""
+
+    def __init__(self, name, cmd, work):
+        self.name = name
+        self.log = os.path.join(work, name + '.log')
+        with open(self.log, 'wb') as out:
+            self.process = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=out, start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def cpu(self):
+        return cpu_seconds(self.pid)
+
+    def output(self):
+        with open(self.log, encoding='utf-8', errors='replace') as f:
+            return f.read()
+
+    def wait_for(self, ready):
+        """Wait until ready() is true; an early end or a timeout is an Error with the log."""
+        end = time.monotonic() + START_SECONDS
+        while not ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise Error(f'{self.name} did not start:\n{self.output()}')
+            time.sleep(0.05)
+
+    def end(self):
+        """SIGTERM and wait; a program that stays is reported, not killed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            print(f'{self.name}: pid {self.pid} did not end after SIGTERM')
+
+
+class NullServer:
+    """The floor of the FUSE layer."""
+
+    def __init__(self, build, work, size_mib, ring):
+        self.dir = os.path.join(work, 'null')
+        os.makedirs(self.dir)
+        cmd = [os.path.join(build, 'tests/perf/null_ring'), '--size-mib', str(size_mib)]
+        self.program = Program('null', cmd + ([] if ring else ['--dev']) + [self.dir], work)
+        self.program.wait_for(lambda: 'serving' in self.program.output())
+
+    def end(self):
+        unmount(self.dir)
+        self.program.end()
+
+
+class Pagewire:
+    """One node and one client on this machine."""
+
+    def __init__(self, options, work, ring):
+        self.options = options
+        self.build = options.build
+        self.dir = os.path.join(work, 'mount')
+        self.node_dir = os.path.join(work, 'node')
+        self.port = free_port()
+        self.client = None
+        os.makedirs(self.dir)
+        os.makedirs(self.node_dir)
+        config = os.path.join(work, 'node.conf')
+        with open(config, 'w', encoding='utf-8') as f:
+            f.write(f'[node]\ndir={self.node_dir}\nlisten=127.0.0.1:{self.port}\n'
+                    f'store={options.store}\ndurability={options.durability}\n')
+        self.node = Program('node', [os.path.join(self.build, 'pagewire-node'), '-c', config],
+                            work)
+        try:
+            self.node.wait_for(lambda: 'listening on' in self.node.output())
+            self.client = Program('client', [
+                os.path.join(self.build, 'pagewire-client'), f'127.0.0.1:{self.port}:/',
+                self.dir, '-o', f'io_uring={"on" if ring else "off"}', '-f'], work)
+            self.client.wait_for(lambda: is_mounted(self.dir))
+        except Error:
+            self.end()
+            raise
+
+    def end(self):
+        unmount(self.dir)
+        if self.client:
+            self.client.end()
+        self.node.end()
+
+    def cpu(self):
+        return {'client': self.client.cpu(), 'node': self.node.cpu()}
+
+    def stats(self):
+        """Counters of both sides; a side that cannot be asked is left out."""
+        words = {'build': self.build, 'dir': self.dir, 'port': self.port,
+                 'node_dir': self.node_dir, 'client_pid': self.client.pid,
+                 'node_pid': self.node.pid}
+        sides = {'client': self.options.client_stats, 'node': self.options.node_stats}
+        found = {side: read_counters([w.format(**words) for w in cmd.split()])
+                 for side, cmd in sides.items()}
+        return {side: counters for side, counters in found.items() if counters}
+
+
+def find_counters(value):
+    """Add up every "counters" object in a document, wherever it stands."""
+    total = {}
+    if isinstance(value, list):
+        parts = [find_counters(v) for v in value]
+    elif isinstance(value, dict):
+        parts = [find_counters(v) for k, v in value.items() if k != 'counters']
+        own = value.get('counters')
+        if isinstance(own, dict):
+            parts.append({k: v for k, v in own.items() if isinstance(v, (int, float))})
+    else:
+        return total
+    for part in parts:
+        for key, number in part.items():
+            total[key] = total.get(key, 0) + number
+    return total
+
+
+def read_counters(cmd):
+    try:
+        p = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL, timeout=10, check=False)
+        return find_counters(json.loads(p.stdout))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {}
