@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn.h -- one connection between a client shard and a storage node
  *
- * Above: the session's two sides (client_fs/peer.c, storage_node/session.c). Below: a transport (xprt.h).
- * conn.c does what every transport needs: HELLO and the mutual proof of the cluster key, heartbeats, the
- * order of the hand-shake, message dispatch, and the one error door pw_conn_fail().
+ * Above: the session's two sides (client_fs/peer.c, storage_node/session.c). Below: a transport
+ * (xprt.h). conn.c does what every transport needs: HELLO and the mutual proof of the cluster key,
+ * heartbeats, the order of the hand-shake, message dispatch, and the one error door pw_conn_fail().
  *
  *	DOWN -> CONNECTING -> HELLO -> UP -> DRAINING -> DOWN
  *
- * Data goes one way: calls go down, results come back through struct pw_conn_ops, from the loop, never
- * from within a call. After on_down() nothing refers to any buffer of this connection any more.
+ * Data goes one way: calls go down, results come back through struct pw_conn_ops, from the loop,
+ * never from within a call. After on_down() nothing refers to any buffer of this connection any
+ * more.
  * Thread: loop thread.      Must not know: FUSE, placement, disks.
  */
 #ifndef PW_CONN_H
@@ -30,31 +31,38 @@ enum pw_conn_state {
 	PW_CONN_NR_STATES
 };
 
-/* One message on its way out; embedded in the request that it belongs to. */
+/* One message on its way out; embedded in the request that it belongs to. The answer to a request
+ * may arrive before its done(): with zero copy the kernel still holds the payload then. Whoever
+ * reuses the request or the payload waits for both. */
 struct pw_send {
 	struct pw_list node;
 	struct pw_cmd cmd; /* owned here until done */
 	const void *payload; /* borrowed until done; NULL when cmd.payload_len is 0 */
-	/* Transport needs neither any more. @err: 0 or -errno (the connection has failed). May be NULL. */
+	/* Transport needs neither any more. @err: 0 or -errno, the connection has failed. Or NULL. */
 	void (*done)(struct pw_send *s, int err);
 };
 
 struct pw_conn_ops {
-	/* Node: somebody proved the key. Fill @welcome (slots, max_io, lease, flags, boot), or refuse with
-	 * -errno (-EMEDIUMTYPE another fsid, -ESTALE older incarnation, -ENOMEM no slots left, ...). */
+	/* Node: somebody proved the key. Fill @welcome (slots, max_io, lease, flags, boot), or
+	 * refuse with -errno (-EMEDIUMTYPE another fsid, -ESTALE older incarnation, -ENOMEM no
+	 * slots left, ...). */
 	int (*on_hello)(struct pw_conn *c, const struct pw_body_hello *hello,
 			struct pw_body_welcome *welcome);
 	/* Hand-shake done. Client: @welcome as granted. Node: as given. */
 	void (*on_up)(struct pw_conn *c, const struct pw_body_welcome *welcome);
-	/* Where does the payload of this checked message land: cmd->payload_len bytes, borrowed until
-	 * on_msg() or on_down(). NULL: nobody wants it (bad slot, bad seq) -> the connection fails. */
+	/* Where does the payload of this checked message land: cmd->payload_len bytes, borrowed
+	 * until on_msg() or on_down(). NULL: nobody wants it (bad slot, bad seq) -> the connection
+	 * fails. */
 	void *(*on_payload)(struct pw_conn *c, const struct pw_cmd *cmd);
-	/* Optional: where the next payload will probably land, so that command and payload can come in
-	 * with one receive. A wrong guess costs a copy of what had arrived. Return NULL for no guess. */
+	/* Optional: where the next payload will probably land, so that command and payload can come
+	 * in with one receive; borrowed until the next on_msg() or on_down(): anything may be
+	 * written there until then. A wrong guess costs a copy of what had arrived. Return NULL for
+	 * no guess. */
 	void *(*guess_payload)(struct pw_conn *c, uint32_t *ret_len);
 	/* A REQ (node) or RSP (client) is complete. @cmd is valid during the call only. */
 	void (*on_msg)(struct pw_conn *c, const struct pw_cmd *cmd, void *payload);
-	/* Ended and drained. @err: why, -errno; @why: text. The conn may be freed or reconnected here. */
+	/* Ended and drained. @err: why, -errno; @why: text. The conn may be freed or reconnected
+	 * here. */
 	void (*on_down)(struct pw_conn *c, int err, const char *why);
 };
 

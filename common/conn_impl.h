@@ -44,7 +44,8 @@ struct pw_conn {
 	bool leaving; /* DRAINING: GOODBYE goes out first */
 
 	struct pw_xprt *x; /* owns; NULL in DOWN */
-	struct pw_timer timer; /* hand-shake's deadline; in UP the heartbeat; when leaving the patience */
+	/* hand-shake's deadline; in UP the heartbeat; when leaving the patience */
+	struct pw_timer timer;
 	int err; /* first reason of the end */
 	char why[192];
 	char peer[64];
@@ -64,7 +65,8 @@ struct pw_conn {
 	/* heartbeat */
 	struct pw_conn_beat ping, pong;
 	uint64_t last_rx_ns, seen_rx_bytes;
-	uint64_t last_tx_ns, seen_tx_bytes; /* last time when the peer took bytes, or had none to take */
+	/* last time when the peer took bytes, or had none to take */
+	uint64_t last_tx_ns, seen_tx_bytes;
 	uint64_t queued; /* messages handed to the transport */
 	struct pw_conn_stats past; /* of the transports before this one */
 };
@@ -78,7 +80,8 @@ void pw_conn_accepted(struct pw_conn *c, struct pw_xprt *x, const char *peer_nam
 void pw_conn_failf(struct pw_conn *c, int err, const char *fmt, ...) PW_PRINTF(3, 4);
 /* Hand-shake is over: -> UP, heartbeats start, the owner is told. */
 void pw_conn_set_up(struct pw_conn *c, const struct pw_body_welcome *w);
-/* Fills c->ctl[@which] and queues it; the caller has set its body through the return value before. */
+/* Fills c->ctl[@which] and queues it; the caller has set its body through the return value before.
+ *  */
 struct pw_cmd *pw_conn_ctl_cmd(struct pw_conn *c, uint32_t which, enum pw_msg_type type);
 void pw_conn_ctl_send(struct pw_conn *c, uint32_t which);
 

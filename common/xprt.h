@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* xprt.h -- what a transport does for conn.c; implemented by xprt_tcp.c and by tests/sim (a seeded network)
+/* xprt.h -- what a transport does for conn.c; implemented by xprt_tcp.c and by tests/sim (a seeded
+ * network)
  *
- * A transport moves whole messages (a command and its payload) in order, or fails once. The seam is at link
+ * A transport moves whole messages (a command and its payload) in order, or fails once. The seam is
+ * at link
  * time: the simulation links its own implementation of these functions. RDMA will add a second
  * implementation inside the programs; then the choice is made once, at connect, by a const table.
  */
@@ -15,8 +17,8 @@ struct pw_xprt;
 /* Upward events; from the loop, never from within a call. @owner is the pw_conn. */
 struct pw_xprt_ops {
 	void (*on_connected)(void *owner, const char *peer_name);
-	/* A command arrived and passed pw_cmd_check(). Return where its payload goes; only called when
-	 * payload_len > 0. NULL ends the connection with -EPROTO. */
+	/* A command arrived and passed pw_cmd_check(). Return where its payload goes; only called
+	 * when payload_len > 0. NULL ends the connection with -EPROTO. */
 	void *(*on_payload)(void *owner, const struct pw_cmd *cmd);
 	void *(*guess_payload)(void *owner, uint32_t *ret_len);
 	void (*on_msg)(void *owner, const struct pw_cmd *cmd, void *payload);
@@ -30,7 +32,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 void pw_xprt_send(struct pw_xprt *x, struct pw_send *s);
 /* Idempotent. on_closed(err, why) follows from the loop; frees nothing. */
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why);
-/* After on_closed() only. */
+/* After on_closed(), or as the last thing inside it. */
 void pw_xprt_free(struct pw_xprt *x);
 void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret);
 const char *pw_xprt_name(const struct pw_xprt *x);

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt_tcp.c -- one TCP connection on io_uring: connect, options, the orderly end
+ *
+ * Happy path: literal address or resolver thread -> CONNECT -> TCP_NODELAY -> receive
+ * (xprt_tcp_rx.c) and send (xprt_tcp_tx.c) until pw_xprt_close().
+ * What can fail: each step reports to pw_tcp_failf(), which is pw_xprt_close(). The close itself
+ * runs as a step of the loop: cancel what is out -> wait until receive and send have come to rest
+ * -> close the socket (with a reset where the kernel still has bytes of ours, which also brings the
+ * missing zero-copy notifications) -> every queued message gets done(err) -> on_closed(). Buffers
+ * are borrowed until that.
+ */
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/fault.h"
+#include "common/xprt_tcp_impl.h"
+
+void pw_tcp_peer_name(const struct sockaddr *sa, char *buf, size_t len)
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(buf, len, "[%s]:%u", host, ntohs(in6->sin6_port));
+	} else {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(buf, len, "%s:%u", host, ntohs(in->sin_port));
+	}
+}
+
+/* End --------------------------------------------------------------------------------------- */
+
+void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
+{
+	if (x->closing)
+		return;
+	x->closing = true;
+	x->err = err;
+	snprintf(x->why, sizeof(x->why), "%s", why);
+	pw_flush_cancel(&x->tx.flush);
+	pw_loop_ready(x->loop, &x->ready);
+}
+
+void pw_tcp_failf(struct pw_xprt *x, int err, const char *fmt, ...)
+{
+	char why[sizeof(x->why)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	pw_xprt_close(x, err, why);
+}
+
+void pw_tcp_settle(struct pw_xprt *x)
+{
+	if (x->closing)
+		pw_loop_ready(x->loop, &x->ready);
+}
+
+/* A reset where bytes of ours are unsent or not free: it takes them from the kernel at once, while
+ * an orderly end would keep trying to deliver them to a peer that may be dead. Without any, nothing
+ * that the peer has yet to read (REJECT, GOODBYE) may be thrown away. */
+static void close_socket(struct pw_xprt *x)
+{
+	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+
+	if (x->fd < 0)
+		return;
+	if (!pw_tcp_tx_drained(x) || !pw_list_empty(&x->tx.queue))
+		setsockopt(x->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(x->fd);
+	x->fd = -1;
+}
+
+static void step_close(struct pw_ready *r)
+{
+	struct pw_xprt *x = pw_container_of(r, struct pw_xprt, ready);
+
+	assert(x->closing);
+	if (x->closed)
+		return;
+	if (x->resolve && !pw_tcp_resolve_cancel(x))
+		return;
+	if (x->connect.pending || x->rx.io.pending || !pw_tcp_tx_idle(x)) {
+		pw_io_cancel(x->loop, &x->connect);
+		pw_io_cancel(x->loop, &x->rx.io);
+		pw_tcp_tx_cancel(x);
+		if (x->fd >= 0)
+			shutdown(x->fd, SHUT_RD);
+		return;
+	}
+	close_socket(x);
+	if (!pw_tcp_tx_drained(x))
+		return;
+	pw_tcp_tx_fail_queue(x);
+	x->closed = true;
+	x->ops->on_closed(x->owner, x->err, x->why);
+}
+
+void pw_xprt_free(struct pw_xprt *x)
+{
+	assert(x->closed && x->fd < 0);
+	pw_ready_cancel(&x->ready);
+	pw_flush_cancel(&x->tx.flush);
+	pw_io_fini(x->loop, &x->connect);
+	pw_io_fini(x->loop, &x->rx.io);
+	pw_tcp_tx_fini(x);
+	if (x->addrs)
+		freeaddrinfo(x->addrs);
+	free(x);
+}
+
+/* Start ------------------------------------------------------------------------------------- */
+
+void pw_tcp_start(struct pw_xprt *x)
+{
+	int one = 1;
+
+	/* a socket that cannot have it still works */
+	(void)setsockopt(x->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	pw_tcp_rx_post(x);
+}
+
+/* Opens a socket for the address at x->addr and asks for the connection; skips families that this
+ * host does not have. */
+void pw_tcp_try_next(struct pw_xprt *x)
+{
+	int err = -EADDRNOTAVAIL;
+
+	for (; x->addr; x->addr = x->addr->ai_next) {
+		struct io_uring_sqe *sqe;
+
+		err = PW_FAULT_ERR("tcp.socket", -EMFILE);
+		if (err)
+			break;
+		x->fd = socket(x->addr->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (x->fd < 0) {
+			err = -errno;
+			continue;
+		}
+		sqe = pw_io_sqe(x->loop, &x->connect);
+		io_uring_prep_connect(sqe, x->fd, x->addr->ai_addr, x->addr->ai_addrlen);
+		pw_io_sqe_data(sqe, &x->connect);
+		return;
+	}
+	pw_tcp_failf(x, err, "no socket: %s", pw_err_text(err));
+}
+
+static void on_connect(struct pw_io *io, int res, uint32_t flags)
+{
+	struct pw_xprt *x = pw_container_of(io, struct pw_xprt, connect);
+	char name[64];
+
+	(void)flags;
+	if (x->closing) {
+		pw_tcp_settle(x);
+		return;
+	}
+	if (!res)
+		res = PW_FAULT_ERR("tcp.connect", -ECONNREFUSED);
+	pw_tcp_peer_name(x->addr->ai_addr, name, sizeof(name));
+	if (res < 0) {
+		if (!x->addr->ai_next) {
+			pw_tcp_failf(x, res, "connecting to %s: %s", name, strerror(-res));
+			return;
+		}
+		close(x->fd);
+		x->fd = -1;
+		x->addr = x->addr->ai_next;
+		pw_tcp_try_next(x);
+		return;
+	}
+	x->ops->on_connected(x->owner, name);
+	if (!x->closing)
+		pw_tcp_start(x);
+}
+
+void pw_tcp_resolved(struct pw_xprt *x, int gai_err, struct addrinfo *addrs)
+{
+	x->addrs = x->addr = addrs;
+	if (x->closing) {
+		pw_tcp_settle(x);
+		return;
+	}
+	if (gai_err) {
+		pw_tcp_failf(x, gai_err == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH,
+			     "name not resolved: %s", gai_strerror(gai_err));
+		return;
+	}
+	pw_tcp_try_next(x);
+}
+
+int pw_tcp_new(struct pw_loop *loop, struct pw_xprt **ret)
+{
+	int err = PW_FAULT_ERR("tcp.alloc", -ENOMEM);
+	struct pw_xprt *x = err ? NULL : calloc(1, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	x->loop = loop;
+	x->fd = -1;
+	pw_ready_init(&x->ready, step_close);
+	err = pw_io_init(loop, &x->connect, on_connect);
+	if (err)
+		goto free_x;
+	err = pw_tcp_rx_init(x);
+	if (err)
+		goto fini_connect;
+	err = pw_tcp_tx_init(x);
+	if (err)
+		goto fini_rx;
+	*ret = x;
+	return 0;
+
+fini_rx:
+	pw_io_fini(loop, &x->rx.io);
+fini_connect:
+	pw_io_fini(loop, &x->connect);
+free_x:
+	free(x);
+	return err;
+}
+
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret)
+{
+	struct addrinfo *addrs = NULL;
+	struct pw_xprt *x;
+	int err;
+
+	if (strlen(host) >= NI_MAXHOST)
+		return -EINVAL;
+	err = pw_tcp_new(loop, &x);
+	if (err)
+		return err;
+	x->ops = ops;
+	x->owner = owner;
+	x->to_node = to_node;
+	x->port = port;
+	err = pw_tcp_resolve_literal(host, port, &addrs);
+	if (!err) {
+		x->addrs = x->addr = addrs;
+		pw_tcp_try_next(x);
+	} else if (err == -ENOENT) {
+		err = pw_tcp_resolve_start(x, host, port);
+	}
+	if (err) {
+		x->closed = true; /* nothing was started */
+		pw_xprt_free(x);
+		return err;
+	}
+	*ret = x;
+	return 0;
+}
+
+/* Seen from outside ------------------------------------------------------------------------- */
+
+/* Bytes of a large message in flight are known to the kernel only: its counters say whether
+ * anything moves. */
+static void add_kernel_view(const struct pw_xprt *x, struct pw_conn_stats *s)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (x->fd < 0 || getsockopt(x->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return;
+	s->bytes_rx = PW_MAX(s->bytes_rx, info.tcpi_bytes_received);
+	s->bytes_tx = PW_MAX(s->bytes_tx, info.tcpi_bytes_acked);
+}
+
+void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret)
+{
+	*ret = x->stats;
+	add_kernel_view(x, ret);
+}
+
+const char *pw_xprt_name(const struct pw_xprt *x)
+{
+	static const char *const names[] = {
+		[PW_TCP_ZC_PROBE] = "tcp",
+		[PW_TCP_ZC_ON] = "tcp+zc",
+		[PW_TCP_ZC_OFF] = "tcp",
+	};
+
+	return names[x->tx.zc];
+}
