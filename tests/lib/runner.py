@@ -78,12 +78,11 @@ class Report:
             print(f'      | {line[:400]}')
 
 
-def run_program(test, t, env=None, extra=(), prefix=()):
-    """Run one program of the build, as meson describes it."""
-    cmd = list(prefix) + t['cmd'] + list(extra)
+def run_program(test, t, first=(), extra=(), prefix=()):
+    """Run one program of the build, as meson describes it; first and extra go around its words."""
+    cmd = list(prefix) + t['cmd'][:1] + list(first) + t['cmd'][1:] + list(extra)
     full = builds.test_env()
     full.update(t.get('env') or {})
-    full.update(env or {})
     limit = t['timeout'] * TIMEOUT_FACTOR if t['timeout'] > 0 else None
     rc = proc.run(cmd, test.log_path(), env=full, cwd=t.get('workdir'), timeout=limit)
     return verdict(rc)
@@ -137,8 +136,11 @@ def program_tests(tiers):
             for name, t in builds.fuzz.tests().items():
                 if 'fuzz' in t['suites']:
                     art = os.path.join(builds.LOGS, 'unit', name + '-')
+                    # new inputs are written to the first folder: never into the source tree
+                    corpus = os.path.join(builds.TOP, 'corpus', name)
+                    os.makedirs(corpus, exist_ok=True)
                     add('unit', name, t, builds.fuzz,
-                        run=plain(builds.fuzz, name, extra=(
+                        run=plain(builds.fuzz, name, first=(corpus,), extra=(
                             '-runs=20000', '-max_total_time=10', '-print_final_stats=1',
                             '-artifact_prefix=' + art)))
     if 'sim' in tiers:

@@ -20,6 +20,7 @@ SKIP = 77
 # code that came from elsewhere under its own licence and form: path pattern -> reason
 FOREIGN = {
     'LICENSE': 'the licence text itself',
+    'client_fs/fuse_uapi.h': "the kernel's own header, dual GPL-2.0 and BSD-2-Clause, unchanged",
     'kernel/*.patch': 'kernel patches follow the kernel',
     'kernel/*/*.patch': 'kernel patches follow the kernel',
 }
