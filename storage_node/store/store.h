@@ -67,7 +67,7 @@ struct pws_store_trunc { /* to a smaller size, or away altogether: everything at
 	uint64_t ino, from;
 	struct pws_buf *buf; /* scratch of at least 2 blocks: the last block's tail is zeroed in a copy */
 	/* Reclaim of what an earlier truncation left over: only rows that dead_from and dead_gen of the inode
-	 * (as in the transaction) make dead go; waits for nobody; @from is not used. */
+	 * (as in the transaction) make dead go; waits for no write; @from is not used. */
 	bool reclaim;
 	/* When the work takes several commits: what is before this offset was seen to by an earlier one.
 	 * Start with 0; finish(ok) moves it on. */
@@ -145,6 +145,6 @@ int pws_store_open_memory(struct pw_loop *loop, const struct pws_store_opts *o, 
 int pws_store_open_null(struct pw_loop *loop, const struct pws_store_opts *o, struct pws_store **ret);
 /* For pws_kv_lmdb_opts.verify, before the store is open: reads the blocks that a B row names (blocking) and
  * checks their CRC. Other rows are fine. */
-bool pws_store_verify_row(int fd, uint64_t data_off, const struct pws_kv_mut *mut);
+bool pws_store_verify_row(struct pws_disk *disk, uint64_t data_off, const struct pws_kv_mut *mut);
 
 #endif
