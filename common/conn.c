@@ -223,6 +223,7 @@ static void on_msg(void *owner, const struct pw_cmd *cmd, void *payload)
 	struct pw_conn *c = owner;
 
 	c->last_rx_ns = pw_loop_now(c->loop);
+	c->msg_rx_bytes += sizeof(*cmd) + cmd->payload_len;
 	if (pw_likely(state_of(c) == PW_CONN_UP || c->leaving))
 		on_up_msg(c, cmd, payload);
 	else if (state_of(c) == PW_CONN_HELLO)
@@ -231,18 +232,16 @@ static void on_msg(void *owner, const struct pw_cmd *cmd, void *payload)
 
 /* Time -------------------------------------------------------------------------------------- */
 
-/* Asks the transport what the kernel saw, but only when our own notes say that nothing moved. */
+/* The transport asks the kernel: a large message moves for long before it is complete. */
 static void note_progress(struct pw_conn *c, uint64_t now, bool *ret_tx_waits)
 {
 	struct pw_conn_stats s;
 
 	pw_xprt_get_stats(c->x, &s);
-	if (s.bytes_rx != c->seen_rx_bytes) {
-		/* the time of the last message is exact; of other bytes it is now at the latest */
-		if (now - c->last_rx_ns >= c->o.heartbeat_ms * PW_NS_PER_MS)
-			c->last_rx_ns = now;
-		c->seen_rx_bytes = s.bytes_rx;
-	}
+	/* part of a message has come in since the last look */
+	if (s.bytes_rx > PW_MAX(c->seen_rx_bytes, c->msg_rx_bytes))
+		c->last_rx_ns = now;
+	c->seen_rx_bytes = s.bytes_rx;
 	*ret_tx_waits = s.msgs_tx != c->queued;
 	if (!*ret_tx_waits || s.bytes_tx != c->seen_tx_bytes) {
 		c->last_tx_ns = now;
@@ -322,7 +321,7 @@ static void start_clock(struct pw_conn *c)
 	pw_timer_arm(c->loop, &c->timer,
 		     pw_loop_now(c->loop) + c->o.connect_timeout_ms * PW_NS_PER_MS);
 	c->last_rx_ns = c->last_tx_ns = pw_loop_now(c->loop);
-	c->seen_rx_bytes = c->seen_tx_bytes = 0;
+	c->msg_rx_bytes = c->seen_rx_bytes = c->seen_tx_bytes = 0;
 	c->queued = 0;
 	c->err = c->reject_err = 0;
 	c->leaving = false;
@@ -423,6 +422,8 @@ void pw_conn_accepted(struct pw_conn *c, struct pw_xprt *x, const char *peer_nam
 
 void pw_conn_goodbye(struct pw_conn *c)
 {
+	if (c->leaving)
+		return;
 	if (state_of(c) != PW_CONN_UP) {
 		pw_conn_fail(c, -ESHUTDOWN, "closed by this side");
 		return;

@@ -38,7 +38,7 @@ struct pw_send {
 	struct pw_list node;
 	struct pw_cmd cmd; /* owned here until done */
 	const void *payload; /* borrowed until done; NULL when cmd.payload_len is 0 */
-	/* Transport needs neither any more. @err: 0 or -errno, the connection has failed. Or NULL. */
+	/* The transport needs neither any more. @err: 0, or why it failed. May be NULL. */
 	void (*done)(struct pw_send *s, int err);
 };
 

@@ -109,7 +109,7 @@ static void on_reject(struct pw_conn *c, const struct pw_cmd *cmd)
 	if (!err)
 		err = -EPROTO;
 	if (err == -EPROTONOSUPPORT)
-		pw_conn_failf(c, err, "the node speaks protocol version %u to %u, we speak %u to %u",
+		pw_conn_failf(c, err, "the node speaks protocol version %u to %u, we %u to %u",
 			      cmd->reject.version_min, cmd->reject.version,
 			      PW_WIRE_VERSION_MIN, PW_WIRE_VERSION);
 	else
@@ -138,7 +138,7 @@ static void on_hello(struct pw_conn *c, const struct pw_body_hello *h)
 
 	if (h->version < h->version_min || h->version < PW_WIRE_VERSION_MIN ||
 	    h->version_min > PW_WIRE_VERSION) {
-		snprintf(why, sizeof(why), "the client speaks protocol version %u to %u, we %u to %u",
+		snprintf(why, sizeof(why), "client speaks protocol version %u to %u, we %u to %u",
 			 h->version_min, h->version, PW_WIRE_VERSION_MIN, PW_WIRE_VERSION);
 		reject(c, -EPROTONOSUPPORT, why);
 		return;

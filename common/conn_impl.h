@@ -64,7 +64,9 @@ struct pw_conn {
 
 	/* heartbeat */
 	struct pw_conn_beat ping, pong;
-	uint64_t last_rx_ns, seen_rx_bytes;
+	uint64_t last_rx_ns;
+	uint64_t msg_rx_bytes; /* of the complete messages; last_rx_ns knows about them */
+	uint64_t seen_rx_bytes; /* what the transport had received at the last look */
 	/* last time when the peer took bytes, or had none to take */
 	uint64_t last_tx_ns, seen_tx_bytes;
 	uint64_t queued; /* messages handed to the transport */

@@ -282,8 +282,8 @@ static void print_result(const struct pw_conn *c)
 	qsort(client.samples, n, sizeof(*client.samples), compare_u32);
 	if (opt.json) {
 		printf("{\"mib_s\":%.1f,\"per_s\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
-		       "\"client_cpu_s\":%.3f,\"node_cpu_s\":%.3f,\"mib\":%.1f,\"zc_sends\":%lu,\"zc_copied\":%lu,"
-		       "\"copied_bytes\":%lu}\n",
+		       "\"client_cpu_s\":%.3f,\"node_cpu_s\":%.3f,\"mib\":%.1f,"
+		       "\"zc_sends\":%lu,\"zc_copied\":%lu,\"copied_bytes\":%lu}\n",
 		       mib / wall, (double)client.nr / wall, client.samples[n / 2] / 1e3,
 		       client.samples[n * 99 / 100] / 1e3, own, node, mib, s.zc_sends, s.zc_copied,
 		       s.copied_bytes);
