@@ -88,7 +88,7 @@ static int read_key(int fd, const char *path, uint8_t ret_key[PW_KEY_BYTES], cha
 	if (n < 0) {
 		res = -errno;
 		snprintf(err, err_len, "key file %s: %s", path, pw_err_text(res));
-	} else if (!decode(buf, len, key)) {
+	} else if (len == sizeof(buf) || !decode(buf, len, key)) {
 		res = -EINVAL;
 		snprintf(err, err_len,
 			 "key file %s: not a key: want 64 hexadecimal digits or 32 raw bytes", path);

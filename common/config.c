@@ -27,6 +27,7 @@ struct parse {
 	FILE *out; /* config check: every error goes there; else NULL */
 	char *err; /* else the first one here */
 	size_t err_len;
+	uint32_t err_line; /* of it */
 	uint32_t set_on[PW_CONFIG_MAX_KEYS]; /* line of this file that set the key, 0: none */
 };
 
@@ -40,10 +41,12 @@ static void report(struct parse *p, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (p->out)
+	if (p->out) {
 		fprintf(p->out, "%s:%u: %s\n", p->path, p->line, text);
-	else if (!p->nr_errors)
+	} else if (!p->nr_errors || p->line < p->err_line) {
+		p->err_line = p->line;
 		snprintf(p->err, p->err_len, "%s:%u: %s", p->path, p->line, text);
+	}
 	p->nr_errors++;
 }
 
@@ -163,11 +166,9 @@ static int run_parse(struct parse *p)
 	if (p->read_err)
 		return p->read_err;
 	if (line) {
-		uint32_t last = p->line;
-
+		/* it tells its first one only when all is read: that may be before ours */
 		p->line = line > 0 ? (uint32_t)line : 0;
 		report(p, "neither [section], key = value nor a comment");
-		p->line = last;
 	}
 	return p->nr_errors ? -EINVAL : 0;
 }
