@@ -19,7 +19,9 @@
 /* Set-up and parse code only; never for memory that hardware or the kernel may still own. */
 #define PW_AUTO(fn) __attribute__((cleanup(fn)))
 
-#define pw_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+/* by way of void *: the object is aligned, which a char * cannot tell the compiler */
+#define pw_container_of(ptr, type, member)                                                         \
+	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
 #define PW_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PW_MAX(a, b) ((a) > (b) ? (a) : (b))
