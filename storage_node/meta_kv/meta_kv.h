@@ -34,6 +34,8 @@ struct pws_kv_rec {
 	struct pws_slice key; /* set by ranges */
 	struct pws_slice val; /* borrowed until the next commit on this engine or the end of the turn */
 	uint64_t seq; /* commit that wrote it */
+	uint64_t seen_seq; /* newest version met, deletions that a range passed over included: an
+			    * answer that rests on this read must not leave before it is durable */
 };
 
 struct pws_kv_check { /* the key must still have this version (0: be absent) */
@@ -75,6 +77,10 @@ struct pws_kv_fetch {
 	void (*done)(struct pws_kv_fetch *f);
 };
 
+struct pws_kv_stats {
+	uint64_t commits, batches, flushes, checkpoints, replayed, journal_bytes, overlay_bytes;
+};
+
 struct pws_kv_ops {
 	const char *name;
 	/* Return: 0 found; -ENOENT (rec->seq set); -EINPROGRESS (@f queued); -EIO. */
@@ -91,6 +97,7 @@ struct pws_kv_ops {
 	uint64_t (*media_seq)(const struct pws_kv *kv); /* flushed */
 	/* Free space for metadata: false when only deletes should be let in. */
 	bool (*has_room)(const struct pws_kv *kv);
+	void (*get_stats)(const struct pws_kv *kv, struct pws_kv_stats *ret);
 	/* Everything to media and the index, then @done; the engine may be closed then. */
 	void (*stop)(struct pws_kv *kv, void (*done)(void *arg, int err), void *arg);
 	void (*close)(struct pws_kv *kv);
@@ -102,9 +109,6 @@ struct pws_kv {
 	struct pw_loop *loop;
 };
 
-struct pws_kv_stats {
-	uint64_t commits, batches, flushes, checkpoints, replayed, journal_bytes, overlay_bytes;
-};
 void pws_kv_get_stats(const struct pws_kv *kv, struct pws_kv_stats *ret);
 
 /* "memory". Never durable; durable_seq == last_seq. */
@@ -122,10 +126,11 @@ struct pws_kv_lmdb_opts {
 	uint64_t journal_off, journal_bytes;
 	uint64_t interval_ns; /* 0: durability = always; else flush at most this long after a commit */
 	uint64_t map_bytes; /* LMDB's map: the largest index */
-	/* Recovery: may this replayed batch stand? Called for every mutation of batches that were written
-	 * after the last known flush, oldest first: the chunk store checks that the data blocks that a row
-	 * names are there (CRC). false ends the replay at this batch; nothing after it was acknowledged
-	 * as durable. */
+	/* Recovery: may this record stand? Called for every record that the replay of batches written
+	 * after the last known flush would leave in place: the chunk store checks that the data blocks
+	 * that a row names are there (CRC). false ends the replay before the batch that wrote it; that
+	 * one was never acknowledged as durable. Not called for what a later batch replaced: the blocks
+	 * that only the older record named may be in use for something else by then. */
 	bool (*verify)(void *arg, const struct pws_kv_mut *mut);
 	void *verify_arg;
 };

@@ -9,6 +9,9 @@
  *	-errno   refuse: nothing is written, done(err) after what was read is durable; but puts made with
  *		 pws_txn_keep() survive (the reply row of a refused mutation)
  * So no answer ever reveals a state that a power cut could take back.
+ * An engine may lose the outcome of a commit (-EINPROGRESS). Then attempt runs again, behind a barrier that
+ * the lost commit cannot pass, and must find out by itself whether it was applied: a mutation keeps its
+ * reply row and looks for it first. An attempt that cannot tell may be applied twice.
  * Thread: loop thread.      Allocates: only when a transaction outgrows its inline buffer.
  */
 #ifndef PWS_TXN_H
@@ -33,13 +36,18 @@ struct pws_txn {
 	/* private to txn.c */
 	int result;
 	uint32_t tries;
+	int oops; /* -ENOMEM or -E2BIG: what overflow ends in */
+	bool fetching; /* a read is on its way; attempt runs again when it is in */
+	bool barrier; /* the waiter stands for an unknown outcome: attempt runs again behind it */
 	uint64_t seen_seq; /* newest version that was read */
 	struct pws_kv_commit commit;
 	struct pws_kv_waiter waiter;
 	struct pws_kv_fetch fetch;
 	struct pw_ready ready;
+	struct pw_timer timer; /* pause between tries of a transaction that keeps losing */
 	struct pws_txn_key *keys;
-	uint32_t nr_keys, max_keys;
+	uint32_t nr_keys, max_keys; /* sorted by key */
+	uint32_t nr_puts, put_bytes;
 	uint8_t *buf;
 	uint32_t used, size;
 	bool overflow; /* out of memory or over the engine's limits: ends in -ENOMEM or -E2BIG */
