@@ -279,7 +279,9 @@ static void add_kernel_view(const struct pw_xprt *x, struct pw_conn_stats *s)
 	if (x->fd < 0 || getsockopt(x->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return;
 	s->bytes_rx = PW_MAX(s->bytes_rx, info.tcpi_bytes_received);
-	s->bytes_tx = PW_MAX(s->bytes_tx, info.tcpi_bytes_acked);
+	/* acked counts the SYN, too */
+	if (info.tcpi_bytes_acked)
+		s->bytes_tx = PW_MAX(s->bytes_tx, info.tcpi_bytes_acked - 1);
 }
 
 void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret)

@@ -83,7 +83,8 @@ static uint32_t place_payload(struct pw_xprt *x, uint8_t *dest, uint32_t len, ui
 		return 0;
 	}
 	rx->dest_have = PW_MIN(rx->stage_have - from, want);
-	memcpy(dest, rx->stage + from, rx->dest_have);
+	if (rx->dest_have)
+		memcpy(dest, rx->stage + from, rx->dest_have);
 	x->stats.copied_bytes += rx->dest_have;
 	return from + rx->dest_have;
 }
