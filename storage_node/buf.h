@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* buf.h -- the node's staging buffers: what a slot receives into and the disk writes from
  *
- * One arena, mapped once, registered with io_uring once (and with each NIC, later). Every buffer holds
- * max_io + 2 blocks: a payload is placed at its offset within a block, so that both partial blocks at the
- * ends can be completed in place and the whole is written with O_DIRECT from where it arrived.
- * Buffers change owners (slot <-> memory store) instead of being copied.
+ * One arena, mapped once, registered with io_uring once (and with each NIC, later). Every buffer
+ * holds max_io + 2 blocks: a payload is placed at its offset within a block, so that both partial
+ * blocks at the ends can be completed in place and the whole is written with O_DIRECT from where it
+ * arrived. Buffers change owners (slot <-> memory store) instead of being copied.
  */
 #ifndef PWS_BUF_H
 #define PWS_BUF_H
@@ -20,6 +20,7 @@ struct pws_buf {
 	uint32_t size;
 	uint32_t idx;
 	uint32_t refs; /* readers that still send from it (memory store) */
+	bool stored; /* a unit of the memory store owns it */
 };
 
 struct pws_bufpool;
