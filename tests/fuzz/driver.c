@@ -3,8 +3,9 @@
  *
  *	fuzz_X [-runs=N] [-seed=S] [-only=I] [FILE|FOLDER...]
  *
- * Input I of a seed depends on the seed, I and the files alone: a crash prints both, -only=I repeats it.
- * This finds shallow bugs in a gcc build; libFuzzer (meson -Dfuzz=true) is the one that searches.
+ * Input I of a seed depends on the seed, I and the files alone: a crash prints both, -only=I
+ * repeats it. This finds shallow bugs in a gcc build; libFuzzer (meson -Dfuzz=true) is the one that
+ * searches.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -40,8 +41,8 @@ static void say_where(void)
 	if (current_file)
 		fprintf(stderr, "fuzz: in file %s\n", current_file);
 	else
-		fprintf(stderr, "fuzz: repeat with -seed=%llu -only=%llu and the same files\n", seed,
-			current);
+		fprintf(stderr, "fuzz: repeat with -seed=%llu -only=%llu and the same files\n",
+			seed, current);
 }
 
 static void on_abort(int sig)
@@ -116,8 +117,9 @@ static void load(const char *path)
 
 static size_t mutate_once(uint8_t *buf, size_t size, uint64_t *s)
 {
-	static const uint32_t numbers[] = { 0, 1, 2, 7, 8, 127, 128, 255, 256, 4095, 4096, 65535, 65536,
-					    INT32_MAX, 0x80000000u, UINT32_MAX };
+	static const uint32_t numbers[] = { 0,	   1,	      2,	   7,	      8,    127,
+					    128,   255,	      256,	   4095,      4096, 65535,
+					    65536, INT32_MAX, 0x80000000u, UINT32_MAX };
 	size_t at = size ? next_random(s) % size : 0;
 	size_t n = next_random(s) % 8 + 1;
 	uint32_t number;
@@ -195,7 +197,8 @@ int main(int argc, char **argv)
 	}
 	for (unsigned long long i = only ? only : 1; i <= (only ? only : runs); i++)
 		run_mutated(i);
-	printf("fuzz: %zu files, %llu mutated inputs, seed %llu\n", nr_files, only ? 1 : runs, seed);
+	printf("fuzz: %zu files, %llu mutated inputs, seed %llu\n", nr_files, only ? 1 : runs,
+	       seed);
 	for (size_t i = 0; i < nr_files; i++)
 		free(files[i].data);
 	return 0;

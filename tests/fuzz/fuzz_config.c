@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_config.c -- any bytes as a configuration file: refused with a message, or shown and loaded again
+/* fuzz_config.c -- any bytes as a configuration file: refused with a message, or shown and reloaded
  *
  * The first byte also picks a mode: the rest as a size, or as a time.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_wire.c -- bytes of a peer through pw_cmd_check() and pw_dirent_next()
  *
- * Input: one byte (bit 0: to the node; bit 1: READDIR payload in place of a command), then the bytes. What passes
- * the check has to hold what the rest of the code takes for granted.
+ * Input: one byte (bit 0: to the node; bit 1: READDIR payload in place of a command), then the
+ * bytes. What passes the check has to hold what the rest of the code takes for granted.
  */
 #include <stdlib.h>
 #include <string.h>

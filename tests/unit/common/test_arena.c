@@ -50,7 +50,8 @@ static void test_arena_init__refuses_nothing_and_too_much(void **state)
 /* With or without huge pages set aside on this machine. */
 static void test_arena_init__huge_or_not_works(void **state)
 {
-	for (uint32_t flags = PW_ARENA_HUGE; flags <= (PW_ARENA_HUGE | PW_ARENA_MEMFD); flags += 2) {
+	for (uint32_t flags = PW_ARENA_HUGE; flags <= (PW_ARENA_HUGE | PW_ARENA_MEMFD);
+	     flags += 2) {
 		struct pw_arena a;
 
 		assert_int_equal(pw_arena_init(&a, 3 << 20, flags, "t", NULL), 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_config.c -- values, units, limits, every kind of mistake with its line, show and load again */
+/* test_config.c -- values, units, limits, every kind of mistake with its line, show and reload */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -114,7 +114,8 @@ static void test_config_load__unknown_key_names_the_nearest(void **state)
 		     "f.conf:2: unknown key 'verfy' in [node], did you mean 'verify'?");
 	expect_error("[node]\ninterval = 1s\n",
 		     "f.conf:2: unknown key 'interval' in [node], it belongs to [cache]");
-	expect_error("[nodes]\nport = 1\n", "f.conf:2: unknown section [nodes], did you mean [node]?");
+	expect_error("[nodes]\nport = 1\n",
+		     "f.conf:2: unknown section [nodes], did you mean [node]?");
 	expect_error("port = 1\n", "f.conf:1: 'port' stands before the first [section]");
 }
 
@@ -141,8 +142,8 @@ static void test_config_load__bad_values(void **state)
 		     "f.conf:2: [cache] size = 512KiB: must be from 1MiB to 1TiB");
 	expect_error("[cache]\nsize = 1MB\n",
 		     "f.conf:2: [cache] size = 1MB: want a size like 4MiB");
-	expect_error("[cache]\ninterval = 5\n",
-		     "f.conf:2: [cache] interval = 5: want a time with its unit, like 20us, 500ms or 5s");
+	expect_error("[cache]\ninterval = 5\n", "f.conf:2: [cache] interval = 5: "
+					       "want a time with its unit, like 20us, 500ms or 5s");
 }
 
 static void test_config_load__first_error_counts(void **state)
@@ -225,7 +226,8 @@ static void test_config_load__later_file_wins(void **state)
 static void test_config_set__as_from_the_command_line(void **state)
 {
 	assert_int_equal(load("\n"), 0);
-	assert_int_equal(pw_config_set(&c, "node", "port", "9", "command line", err, sizeof(err)), 0);
+	assert_int_equal(pw_config_set(&c, "node", "port", "9", "command line", err, sizeof(err)),
+			 0);
 	assert_int_equal(o.port, 9);
 	assert_int_equal(pw_config_set(&c, "node", "port", "0", "command line", err, sizeof(err)),
 			 -EINVAL);
@@ -281,7 +283,8 @@ static void test_config_show__loads_again_to_the_same(void **state)
 	assert_int_equal(load("[node]\nport=1\nverify=no\nstore=memory\n"
 			      "[cache]\nsize=3145729\ninterval=90min\n"),
 			 0);
-	assert_int_equal(pw_config_set(&c, "cache", "name", "x", "command line", err, sizeof(err)), 0);
+	assert_int_equal(pw_config_set(&c, "cache", "name", "x", "command line", err, sizeof(err)),
+			 0);
 	before = o;
 	first = show(true);
 	assert_string_equal(first, "[node]\n"
@@ -319,13 +322,28 @@ static void test_config_parse__units(void **state)
 	static const struct {
 		const char *s;
 		uint64_t v;
-	} sizes[] = { { "0", 0 }, { "512", 512 }, { "1B", 1 }, { "4KiB", 4096 }, { "4 MiB", 4 << 20 },
-		      { "2G", 2ull << 30 }, { "16T", 16ull << 40 }, { "16777215TiB", 16777215ull << 40 } },
-	  times[] = { { "0", 0 }, { "7ns", 7 }, { "20us", 20000 }, { "500ms", 500000000 },
-		      { "5s", 5000000000 }, { "2min", 120000000000 }, { "1h", 3600000000000 } };
-	static const char *const bad_sizes[] = { "", "x", "1kb", "-1", "1.5MiB", "16777216TiB", "MiB",
-						 "18446744073709551616", "1MiBx", "0x10" };
-	static const char *const bad_times[] = { "", "5", "5sec", "-1s", "99999999999999999h", "00" };
+	} sizes[] = { { "0", 0 },
+		      { "512", 512 },
+		      { "1B", 1 },
+		      { "4KiB", 4096 },
+		      { "4 MiB", 4 << 20 },
+		      { "2G", 2ull << 30 },
+		      { "16T", 16ull << 40 },
+		      { "16777215TiB", 16777215ull << 40 } },
+	  times[] = { { "0", 0 },
+		      { "7ns", 7 },
+		      { "20us", 20000 },
+		      { "500ms", 500000000 },
+		      { "5s", 5000000000 },
+		      { "2min", 120000000000 },
+		      { "1h", 3600000000000 } };
+	static const char *const bad_sizes[] = {
+		"",	 "x",	"1kb", "-1", "1.5MiB", "16777216TiB", "MiB", "18446744073709551616",
+		"1MiBx", "0x10"
+	};
+	static const char *const bad_times[] = {
+		"", "5", "5sec", "-1s", "99999999999999999h", "00"
+	};
 	uint64_t v;
 
 	for (size_t i = 0; i < PW_ARRAY_SIZE(sizes); i++) {

@@ -50,7 +50,8 @@ static void test_crc32c__any_length_alignment_and_split(void **state)
 			assert_int_equal(pw_crc32c(0, b + off, len), slow(b + off, len));
 	assert_int_equal(pw_crc32c(0, b, 8192), slow(b, 8192));
 	for (size_t cut = 0; cut <= 4096; cut += 511)
-		assert_int_equal(pw_crc32c(pw_crc32c(0, b, cut), b + cut, 4096 - cut), slow(b, 4096));
+		assert_int_equal(pw_crc32c(pw_crc32c(0, b, cut), b + cut, 4096 - cut),
+				 slow(b, 4096));
 }
 
 int main(void)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_fault.c -- each form of PW_FAULT, seen from a child that runs with it
  *
- * The program runs itself: "test_fault child" passes five points and exits with which of them failed.
+ * The program runs itself: "test_fault child" passes five points and exits with which of them
+ * failed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -132,8 +133,8 @@ static void test_fault__kill(void **state)
 
 static void test_fault__not_understood_ends_the_process(void **state)
 {
-	static const char *const bad[] = { "one", "one:", ":EIO", "one:ENOTANERROR", "one:EIO@", "12x",
-					   "one:killed" };
+	static const char *const bad[] = { "one",      "one:", ":EIO",	    "one:ENOTANERROR",
+					   "one:EIO@", "12x",  "one:killed" };
 
 	for (size_t i = 0; i < PW_ARRAY_SIZE(bad); i++) {
 		int status = run(bad[i]);

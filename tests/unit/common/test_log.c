@@ -70,7 +70,8 @@ static void test_log__has_time_name_level_and_text(void **state)
 	start_capture();
 	pw_log_warn("conn node%d: gone", 3);
 	t = stop_capture();
-	assert_int_equal(sscanf(t, "%d-%d-%d %d:%d:%d.%3d%n", &y, &mo, &d, &h, &mi, &s, &ms, &end), 7);
+	assert_int_equal(sscanf(t, "%d-%d-%d %d:%d:%d.%3d%n", &y, &mo, &d, &h, &mi, &s, &ms, &end),
+			 7);
 	assert_string_equal(t + end, " prog warn: conn node3: gone\n");
 }
 

@@ -47,7 +47,8 @@ static void test_sm_can__is_the_table(void **state)
 			struct pw_sm sm;
 
 			pw_sm_init(&sm, &type, from);
-			assert_int_equal(pw_sm_can(&sm, to), !!(states[from].allowed & PW_SM_TO(to)));
+			assert_int_equal(pw_sm_can(&sm, to),
+					 !!(states[from].allowed & PW_SM_TO(to)));
 		}
 	struct pw_sm sm;
 
@@ -71,8 +72,9 @@ static void test_sm_move__stamps_and_traces(void **state)
 	assert_string_equal(pw_sm_state_name(&sm), "middle");
 	pw_sm_move(&sm, C, 7);
 	assert_int_equal(sm.moves, 2);
-	snprintf(want, sizeof(want), "2500 test %p start -> middle 42\n2500 test %p middle -> end 7\n",
-		 (void *)&sm, (void *)&sm);
+	snprintf(want, sizeof(want),
+		 "2500 test %p start -> middle 42\n2500 test %p middle -> end 7\n", (void *)&sm,
+		 (void *)&sm);
 	assert_string_equal(dump(2), want);
 }
 

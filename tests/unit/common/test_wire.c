@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_wire.c -- pw_cmd_check(): what is valid passes one way only, each thing that is wrong is refused
+/* test_wire.c -- pw_cmd_check(): what is valid passes one way only, each thing that is wrong is
+ * refused
  *
- * The table holds a valid command per message type and per request and answer of each op. Generated from it:
- * the other direction fails, unused bytes must be zero, reserved heads too. Then the rules one by one.
+ * The table holds a valid command per message type and per request and answer of each op. Generated
+ * from it: the other direction fails, unused bytes must be zero, reserved heads too. Then the rules
+ * one by one.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_wire_golden.c -- the bytes of the protocol do not change: offsets of all fields, messages as hex
+/* test_wire_golden.c -- the bytes of the protocol do not change: offsets of all fields, messages as
+ * hex
  *
- * The hex was made by another implementation (Python's struct) from common/PROTOCOL.md's tables. If this test
- * fails, the format has changed: that needs a new version, not a new golden file.
+ * The hex was made by another implementation (Python's struct) from common/PROTOCOL.md's tables. If
+ * this test fails, the format has changed: that needs a new version, not a new golden file.
  */
 #include <setjmp.h>
 #include <stdarg.h>
