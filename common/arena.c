@@ -30,7 +30,7 @@ static int map(struct pw_arena *a, void *addr, int flags)
 		munmap(p, a->size);
 		return -EEXIST;
 	}
-	/* A child that holds pages which hardware or a ring writes to would keep them, or get copies. */
+	/* a child would keep pages that hardware or a ring writes to, or get copies of them */
 	madvise(p, a->size, MADV_DONTFORK);
 	a->base = p;
 	return 0;

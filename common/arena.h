@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arena.h -- one area of memory for payloads: mapped once, registered once, carved up at start
  *
- * Its owner registers [base, base + size) with io_uring as one fixed buffer (and with each NIC, later). It is
- * never resized, advised or unmapped while a ring lives that knows it. A child made by fork() does not get it.
- * With PW_ARENA_MEMFD it is shared memory whose descriptor can be kept across a restart: the successor maps
- * it at the same address by pw_arena_attach().
+ * Its owner registers [base, base + size) with io_uring as one fixed buffer (and with each NIC,
+ * later). It is never resized, advised or unmapped while a ring lives that knows it. A child made
+ * by fork() does not get it. With PW_ARENA_MEMFD it is shared memory whose descriptor can be kept
+ * across a restart: the successor maps it at the same address by pw_arena_attach().
  * Thread: allocation by the owner at start; then plain memory.      Allocates: in init only.
  */
 #ifndef PW_ARENA_H

@@ -22,7 +22,8 @@ struct transcript {
 	uint8_t challenge[64];
 };
 static_assert(sizeof(struct transcript) == 184, "no padding: these bytes are hashed");
-static_assert(offsetof(struct pw_body_challenge, proof) == 64, "the transcript ends before the proof");
+static_assert(offsetof(struct pw_body_challenge, proof) == 64,
+	      "the transcript ends before the proof");
 static_assert(PW_PROOF_BYTES == crypto_generichash_BYTES, "BLAKE2b-256");
 static_assert(PW_KEY_BYTES == crypto_generichash_KEYBYTES, "BLAKE2b key");
 
@@ -74,7 +75,8 @@ static bool decode(const uint8_t *buf, size_t len, uint8_t ret_key[PW_KEY_BYTES]
 	       bytes == PW_KEY_BYTES && end == (const char *)buf + len;
 }
 
-static int read_key(int fd, const char *path, uint8_t ret_key[PW_KEY_BYTES], char *err, size_t err_len)
+static int read_key(int fd, const char *path, uint8_t ret_key[PW_KEY_BYTES], char *err,
+		    size_t err_len)
 {
 	uint8_t buf[READ_BYTES], key[PW_KEY_BYTES];
 	size_t len = 0;
@@ -91,7 +93,8 @@ static int read_key(int fd, const char *path, uint8_t ret_key[PW_KEY_BYTES], cha
 	} else if (len == sizeof(buf) || !decode(buf, len, key)) {
 		res = -EINVAL;
 		snprintf(err, err_len,
-			 "key file %s: not a key: want 64 hexadecimal digits or 32 raw bytes", path);
+			 "key file %s: not a key: want 64 hexadecimal digits or 32 raw bytes",
+			 path);
 	} else {
 		memcpy(ret_key, key, PW_KEY_BYTES);
 	}

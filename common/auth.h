@@ -5,10 +5,11 @@
  *
  *	 0  16  "pagewire-auth-1" and a zero
  *	16   8  role of who proves: "node" or "client", padded with zeros
- *	24  96  HELLO body as sent: client id, fsid, nonce, versions, features, role, incarnation, channel
+ *	24  96  HELLO body as sent: client id, fsid, nonce, versions, role, incarnation...
  *	120 64  CHALLENGE body up to its proof: fsid, node id, nonce
  *
- * Both nonces are in it, so no proof is of use on another connection; the role is, so none can be sent back.
+ * Both nonces are in it, so no proof is of use on another connection; the role is, so none can be
+ * sent back.
  * Thread: any.      Allocates: never.
  */
 #ifndef PW_AUTH_H
@@ -27,12 +28,14 @@ void pw_auth_proof(uint8_t out[PW_PROOF_BYTES], const uint8_t key[PW_KEY_BYTES],
 bool pw_auth_equal(const uint8_t a[PW_PROOF_BYTES], const uint8_t b[PW_PROOF_BYTES]) PW_WARN_UNUSED;
 
 /**
- * pw_auth_key_load - read a cluster key file: 64 hexadecimal digits (white space after them), or 32 raw bytes
+ * pw_auth_key_load - read a cluster key file: 64 hexadecimal digits (white space after them), or 32
+ * raw bytes
  * @path: a regular file that only its owner, and its group if need be, can read
  * @ret_key: set only on success
  * @err: gets the sentence for the user, with @path in it
  *
- * Return: 0; -ENOENT and what else open(2) gives; -EPERM others may read it or write to it; -EINVAL not a key.
+ * Return: 0; -ENOENT and what else open(2) gives; -EPERM others may read it or write to it; -EINVAL
+ * not a key.
  */
 int pw_auth_key_load(const char *path, uint8_t ret_key[PW_KEY_BYTES], char *err, size_t err_len);
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config.c -- the file: lines through inih, sections and keys against the table, errors with their line
+/* config.c -- the file: lines through inih, sections and keys against the table, errors with their
+ * line
  *
- * inih tells no line numbers to its handler, cuts lines at 200 bytes and takes an indented line for the rest of
- * the one above. So the reader here counts lines, refuses those that would be cut, and takes indentation off.
+ * inih tells no line numbers to its handler, cuts lines at 200 bytes and takes an indented line for
+ * the rest of the one above. So the reader here counts lines, refuses those that would be cut, and
+ * takes indentation off.
  */
 #include "common/config.h"
 
@@ -83,11 +85,11 @@ static const struct pw_config_key *find_key(const struct pw_config_table *t, con
 		snprintf(why, why_len, "unknown section [%s], did you mean [%s]?", section,
 			 near_section ? near_section->section : "");
 	else if (elsewhere && best_d > 2)
-		snprintf(why, why_len, "unknown key '%s' in [%s], it belongs to [%s]", name, section,
-			 elsewhere->section);
+		snprintf(why, why_len, "unknown key '%s' in [%s], it belongs to [%s]", name,
+			 section, elsewhere->section);
 	else
-		snprintf(why, why_len, "unknown key '%s' in [%s], did you mean '%s'?", name, section,
-			 best->name);
+		snprintf(why, why_len, "unknown key '%s' in [%s], did you mean '%s'?", name,
+			 section, best->name);
 	return NULL;
 }
 

@@ -8,8 +8,9 @@
  *		  .choices = "disk|memory|null", .help = "where the data goes" },
  *	};
  *
- * What is not understood is an error, with file, line and the nearest valid key; nothing is skipped silently.
- * Sizes have binary units (4KiB, 64MiB; K, M, G, T mean the same), times need one (20us, 500ms, 5s, 1min, 1h).
+ * What is not understood is an error, with file, line and the nearest valid key; nothing is skipped
+ * silently. Sizes have binary units (4KiB, 64MiB; K, M, G, T mean the same), times need one (20us,
+ * 500ms, 5s, 1min, 1h).
  * Thread: any; a table is constant.      Allocates: never.
  */
 #ifndef PW_CONFIG_H
@@ -39,7 +40,7 @@ struct pw_config_key {
 	const char *dflt; /* as text; NULL: "", 0, no */
 	uint64_t min, max; /* U32, SIZE, TIME; max 0: no limits */
 	const char *choices; /* "always|never" */
-	/* STRING, optional: NULL when the value is good, else what it has to be ("want HOST:PORT") */
+	/* STRING, optional: NULL when the value is good, else the mistake ("want HOST:PORT") */
 	const char *(*check)(const char *value);
 	const char *help;
 };
@@ -47,7 +48,8 @@ struct pw_config_key {
 struct pw_config_table {
 	const struct pw_config_key *keys;
 	uint32_t nr_keys; /* at most PW_CONFIG_MAX_KEYS */
-	const char *const *foreign_sections; /* of other programs, skipped; ends with NULL; may be NULL */
+	/* sections of other programs, skipped; ends with NULL; may be NULL */
+	const char *const *foreign_sections;
 };
 
 /* Where the value of a key came from. */
@@ -70,12 +72,14 @@ void pw_config_init(struct pw_config *c, const struct pw_config_table *table, vo
  * @path: borrowed for the life of @c (origin)
  * @err: the first error, as "FILE:LINE: what is wrong"
  *
- * Return: 0; -ENOENT, -EACCES...; -EINVAL something in it is wrong: @dest is then half changed, do not run.
+ * Return: 0; -ENOENT, -EACCES...; -EINVAL something in it is wrong: @dest is then half changed, do
+ * not run.
  */
 int pw_config_load(struct pw_config *c, const char *path, char *err, size_t err_len);
 
 /* The same for a stream that is open (a test, stdin); @path is for messages. */
-int pw_config_load_stream(struct pw_config *c, FILE *f, const char *path, char *err, size_t err_len);
+int pw_config_load_stream(struct pw_config *c, FILE *f, const char *path, char *err,
+			  size_t err_len);
 
 /**
  * pw_config_check - `config check`: prints every error of a file to @out, a line each
@@ -88,9 +92,10 @@ int pw_config_set(struct pw_config *c, const char *section, const char *name, co
 		  const char *origin, char *err, size_t err_len);
 
 /* Value of @key as text, in a form that loads again. */
-void pw_config_text(const struct pw_config *c, const struct pw_config_key *key, char *buf, size_t len);
+void pw_config_text(const struct pw_config *c, const struct pw_config_key *key, char *buf,
+		    size_t len);
 
-/* `config show`: a complete configuration file on @out, with a comment for where each value came from. */
+/* `config show`: a complete configuration file, with a comment where each value came from. */
 void pw_config_show(const struct pw_config *c, FILE *out, bool with_origin);
 
 /* Values alone, for other texts of users (a mount option). Return: 0; -EINVAL. */

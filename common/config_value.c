@@ -232,7 +232,8 @@ int pw_config_put(void *dest, const struct pw_config_key *key, const char *value
 	return put_number(field, key, value, why, why_len);
 }
 
-void pw_config_text(const struct pw_config *c, const struct pw_config_key *key, char *buf, size_t len)
+void pw_config_text(const struct pw_config *c, const struct pw_config_key *key, char *buf,
+		    size_t len)
 {
 	const void *field = (const char *)c->dest + key->offset;
 
@@ -244,12 +245,12 @@ void pw_config_text(const struct pw_config *c, const struct pw_config_key *key, 
 		snprintf(buf, len, "%" PRIu32, *(const uint32_t *)field);
 		break;
 	case PW_CONFIG_SIZE:
-		print_with_unit(*(const uint64_t *)field, size_units, PW_ARRAY_SIZE(size_units), buf,
-				len);
+		print_with_unit(*(const uint64_t *)field, size_units, PW_ARRAY_SIZE(size_units),
+				buf, len);
 		break;
 	case PW_CONFIG_TIME:
-		print_with_unit(*(const uint64_t *)field, time_units, PW_ARRAY_SIZE(time_units), buf,
-				len);
+		print_with_unit(*(const uint64_t *)field, time_units, PW_ARRAY_SIZE(time_units),
+				buf, len);
 		break;
 	case PW_CONFIG_STRING:
 		snprintf(buf, len, "%s", (const char *)field);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* crc32c.c -- see crc32c.h; isa-l leaves the inversions at both ends to its caller and takes an int */
+/* crc32c.c -- see crc32c.h; isa-l leaves both inversions to its caller, and takes an int */
 #include "common/crc32c.h"
 
 #include <isa-l/crc.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* err.h -- errno <-> wire error, and the exit codes of our programs
  *
- * Inside a program an error is 0 or -errno. On the wire it is enum pw_werr: raw errno never crosses,
- * its numbers differ between architectures. err.c is the only mapping.
+ * Inside a program an error is 0 or -errno. On the wire it is enum pw_werr: raw errno never
+ * crosses, its numbers differ between architectures. err.c is the only mapping.
  */
 #ifndef PW_ERR_H
 #define PW_ERR_H
@@ -73,8 +73,8 @@ int pw_err_from_wire(uint32_t werr);
  */
 const char *pw_err_text(int err);
 
-/* Exit codes, the same in every program; documented in the manual pages. Mount helpers use mount(8)'s
- * own (1 usage, 2 system, 32 failure) and print the code below in their message. */
+/* Exit codes, the same in every program; documented in the manual pages. Mount helpers use
+ * mount(8)'s own (1 usage, 2 system, 32 failure) and print the code below in their message. */
 enum pw_exit {
 	PW_EXIT_OK = 0,
 	PW_EXIT_ERROR = 1,	/* anything without a code of its own */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fault.c -- decides at each fault point whether it fails now; see fault.h for the syntax of PW_FAULT
+/* fault.c -- decides at each fault point whether it fails now; see fault.h for the syntax of
+ * PW_FAULT
  *
- * A value of PW_FAULT that is not understood ends the process: a fault test that injects nothing must not
- * pass.
+ * A value of PW_FAULT that is not understood ends the process: a fault test that injects nothing
+ * must not pass.
  */
 #include "common/fault.h"
 
@@ -84,8 +85,8 @@ static void parse(void)
 		return;
 	}
 	if (!parse_named(s)) {
-		fprintf(stderr, "fault: PW_FAULT is '%s': want count, N, NAME:ERRNO[@FILE], NAME:kill[@FILE]\n",
-			s);
+		fprintf(stderr, "fault: PW_FAULT is '%s': ", s);
+		fprintf(stderr, "want count, N, NAME:ERRNO[@FILE] or NAME:kill[@FILE]\n");
 		_exit(2);
 	}
 }

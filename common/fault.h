@@ -5,10 +5,10 @@
  *	if (err)
  *		goto out;
  *
- * Compiled out unless PW_FAULT_POINTS is defined (meson -Dfault=true). PW_FAULT=count counts the points
- * that were passed and prints "fault points: N" at exit; PW_FAULT=N fails the Nth with -EIO (or the
- * point's own error); PW_FAULT=name:EIO[@FILE] fails the named one, while FILE exists if it is given;
- * PW_FAULT=name:kill kills the process there with SIGKILL (name:kill@FILE likewise).
+ * Compiled out unless PW_FAULT_POINTS is defined (meson -Dfault=true). PW_FAULT=count counts the
+ * points that were passed and prints "fault points: N" at exit; PW_FAULT=N fails the Nth with -EIO
+ * (or the point's own error); PW_FAULT=name:EIO[@FILE] fails the named one, while FILE exists if it
+ * is given; PW_FAULT=name:kill kills the process there with SIGKILL (name:kill@FILE likewise).
  */
 #ifndef PW_FAULT_H
 #define PW_FAULT_H

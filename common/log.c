@@ -39,7 +39,7 @@ static uint64_t clock_ns(clockid_t id)
 	return (uint64_t)ts.tv_sec * PW_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* systemd.exec(5): $JOURNAL_STREAM holds device and inode of what it gave us; a redirect makes it differ. */
+/* systemd.exec(5): $JOURNAL_STREAM is device and inode of what it gave us; a redirect differs. */
 static bool stderr_is_journal(void)
 {
 	const char *s = getenv("JOURNAL_STREAM");

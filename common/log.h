@@ -18,7 +18,8 @@ enum pw_log_level {
 	PW_LOG_DEBUG = 7, /* proportional to objects */
 };
 
-/* Called once by main(); @name is borrowed for ever. Level from PW_LOG=err|warn|info|debug, default info. */
+/* Called once by main(); @name is borrowed for ever. Level from PW_LOG=err|warn|info|debug, default
+ * info. */
 void pw_log_init(const char *name);
 void pw_log_set_level(enum pw_log_level level);
 enum pw_log_level pw_log_level(void);

@@ -3,11 +3,11 @@
  *
  *	turn:  reap completions -> due timers -> ready list -> flush hooks
  *	       work was done, or the spin window is open: submit and poll once more
- *	       nothing came:                              submit and sleep until a completion or a deadline
+ *	       nothing came: submit and sleep until a completion or a deadline
  *
- * An object that is made ready while the ready list runs is for the next turn, and so is a timer that is
- * armed into the past: every turn ends. Nothing is prepared and left unsubmitted when the loop sleeps,
- * because the sleep itself submits.
+ * An object that is made ready while the ready list runs is for the next turn, and so is a timer
+ * that is armed into the past: every turn ends. Nothing is prepared and left unsubmitted when the
+ * loop sleeps, because the sleep itself submits.
  */
 #include <assert.h>
 #include <errno.h>
@@ -89,7 +89,8 @@ void pw_flush_cancel(struct pw_flush *f)
 	pw_list_del(&f->node);
 }
 
-/* Messages of other threads: a stack that the loop takes whole and turns over. Who finds it empty wakes. */
+/* Messages of other threads: a stack that the loop takes whole and turns over. Who finds it empty
+ * wakes. */
 void pw_loop_post(struct pw_loop *loop, struct pw_loop_msg *m)
 {
 	struct pw_loop_msg *head = __atomic_load_n(&loop->posted, __ATOMIC_RELAXED);

@@ -2,9 +2,10 @@
 /* loop.h -- the one loop of a shard: clock, timers, ready list
  *
  * One thread = one shard = one loop. The loop sleeps at one place (io_uring, see uring.h) and calls
- * ready objects from there, once per turn, never recursively: a completion stores its result and makes
- * its owner ready. This header is the link-time seam of the simulation: loop.c implements it with the
- * monotonic clock and io_uring, tests/sim/lib with a virtual clock. Code that decides uses nothing else.
+ * ready objects from there, once per turn, never recursively: a completion stores its result and
+ * makes its owner ready. This header is the link-time seam of the simulation: loop.c implements it
+ * with the monotonic clock and io_uring, tests/sim/lib with a virtual clock. Code that decides uses
+ * nothing else.
  * Thread: the loop's own, but for pw_loop_wake().
  */
 #ifndef PW_LOOP_H

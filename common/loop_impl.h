@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop_impl.h -- what loop.c (turns) and uring.c (ring, pw_io table) share; nobody else includes it */
+/* loop_impl.h -- what loop.c (turns) and uring.c (ring, pw_io table) share; for them only */
 #ifndef PW_LOOP_IMPL_H
 #define PW_LOOP_IMPL_H
 

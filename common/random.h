@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* random.h -- randomness behind a link-time seam: libsodium in the programs, the seed in tests/sim */
+/* random.h -- randomness behind a link-time seam: libsodium in programs, the seed in tests/sim */
 #ifndef PW_RANDOM_H
 #define PW_RANDOM_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sm.c -- moves, their trace ring, and its printer
  *
- * The ring is written by every thread: each move takes its own record with one atomic add. A record that
- * is being overwritten while it is printed comes out mixed; that is accepted for a trace.
+ * The ring is written by every thread: each move takes its own record with one atomic add. A record
+ * that is being overwritten while it is printed comes out mixed; that is accepted for a trace.
  */
 #include "common/sm.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sm.h -- state machines: a table of states with the moves that are allowed, and a trace of every move
+/* sm.h -- state machines: a table of states with the moves that are allowed, and a trace of every
+ * move
  *
  *	static const struct pw_sm_state states[] = {
  *		[WR_FREE] = { "free", PW_SM_TO(WR_NEW) },
@@ -8,8 +9,9 @@
  *	};
  *	static const struct pw_sm_type write_type = PW_SM_TYPE("write", states);
  *
- * Only the object's own step() calls pw_sm_move(); others ask predicates. Every move leaves a 32-byte record
- * in a ring of the process: pw_sm_dump() prints it on SIGUSR1, on a failed assert, and from a failed test.
+ * Only the object's own step() calls pw_sm_move(); others ask predicates. Every move leaves a
+ * 32-byte record in a ring of the process: pw_sm_dump() prints it on SIGUSR1, on a failed assert,
+ * and from a failed test.
  * Thread: the owner's; the ring is shared by all threads without a lock.      Allocates: never.
  */
 #ifndef PW_SM_H
@@ -53,7 +55,7 @@ static inline bool pw_sm_can(const struct pw_sm *sm, uint32_t to)
 	return to < sm->type->nr_states && sm->type->states[sm->state].allowed & PW_SM_TO(to);
 }
 
-/* Asserts that the table allows it. @arg: anything that helps to read the trace (an error, a slot). */
+/* Asserts that the table allows it. @arg: what helps to read the trace (an error, a slot). */
 void pw_sm_move(struct pw_sm *sm, uint32_t to, uint32_t arg);
 
 static inline const char *pw_sm_state_name(const struct pw_sm *sm)
@@ -61,7 +63,7 @@ static inline const char *pw_sm_state_name(const struct pw_sm *sm)
 	return sm->type->states[sm->state].name;
 }
 
-/* Time of this thread's turn, for the trace; the loop (or the simulation) calls it once per turn. */
+/* Time of this thread's turn, for the trace; the loop or the simulation calls it once per turn. */
 void pw_sm_set_now(uint64_t now_ns);
 
 /**
@@ -73,7 +75,7 @@ void pw_sm_set_now(uint64_t now_ns);
  */
 void pw_sm_dump(int fd, uint32_t max);
 
-/* Called by main(): on SIGABRT (a failed assert) the trace goes to stderr before the process dies. */
+/* Called by main(): on SIGABRT (a failed assert) the trace goes to stderr before the end. */
 void pw_sm_dump_on_abort(void);
 
 #endif

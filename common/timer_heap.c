@@ -37,7 +37,8 @@ static void sift_down(struct pw_timer_heap *h, uint32_t i, struct pw_timer *t)
 
 		if (child >= h->nr)
 			break;
-		if (child + 1 < h->nr && h->slot[child + 1]->deadline_ns < h->slot[child]->deadline_ns)
+		if (child + 1 < h->nr &&
+		    h->slot[child + 1]->deadline_ns < h->slot[child]->deadline_ns)
 			child++;
 		if (t->deadline_ns <= h->slot[child]->deadline_ns)
 			break;
@@ -61,7 +62,8 @@ static void grow(struct pw_timer_heap *h)
 	struct pw_timer **slot = reallocarray(h->slot, 2 * (size_t)h->cap, sizeof(*slot));
 
 	if (!slot) {
-		/* UNTESTED: a lost deadline would hang a request for ever, so this ends the process */
+		/* UNTESTED: a lost deadline would hang a request for ever, so this ends the process
+		 * */
 		pw_log_err("timers: out of memory with %u armed", h->nr);
 		abort();
 	}

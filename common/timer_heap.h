@@ -10,7 +10,8 @@
 #include "common/loop.h"
 
 struct pw_timer_heap {
-	struct pw_timer **slot; /* owns the array, borrows the timers until they fired or were cancelled */
+	/* owns the array; borrows the timers until they fired or were cancelled */
+	struct pw_timer **slot;
 	uint32_t nr, cap;
 };
 
@@ -19,8 +20,8 @@ int pw_timer_heap_init(struct pw_timer_heap *h);
 /* Timers that are still armed are forgotten (not armed any more). */
 void pw_timer_heap_fini(struct pw_timer_heap *h);
 
-/* (Re)arms. A deadline that is not after @now_ns becomes @now_ns + 1: a timer that arms itself into the past
- * fires in the next turn, not for ever in this one. */
+/* (Re)arms. A deadline that is not after @now_ns becomes @now_ns + 1: a timer that arms itself into
+ * the past fires in the next turn, not for ever in this one. */
 void pw_timer_heap_arm(struct pw_timer_heap *h, struct pw_timer *t, uint64_t deadline_ns,
 		       uint64_t now_ns);
 /* Safe on a timer that is not armed. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uring.c -- ring set-up, submission, the pw_io table, file descriptors that become readable
  *
- * What can fail: the kernel refuses the ring (reported by pw_loop_new()), the table is full (pw_io_init()),
- * or io_uring_enter() breaks while running: that is kept in ring_err and ends pw_loop_run().
+ * What can fail: the kernel refuses the ring (reported by pw_loop_new()), the table is full
+ * (pw_io_init()), or io_uring_enter() breaks while running: that is kept in ring_err and ends
+ * pw_loop_run().
  */
 #include <assert.h>
 #include <errno.h>
@@ -87,7 +88,8 @@ void pw_ring_fini(struct pw_loop *loop)
 	free(loop->slot);
 }
 
-/* Submission: -EAGAIN, -EBUSY (no memory, completions first) and -EINTR pass; the rest means a dead ring. */
+/* Submission: -EAGAIN, -EBUSY (no memory, completions first) and -EINTR pass; the rest means a dead
+ * ring. */
 static int check_enter(struct pw_loop *loop, int res)
 {
 	loop->stats.submits++;
@@ -266,8 +268,9 @@ static void on_fd(struct pw_io *io, int res, uint32_t flags)
 		}
 		return;
 	}
-	/* The kernel ends a multishot when the completion queue is full, some versions with -ECANCELED. Armed
-	 * before the owner drains: an edge in between is a completion more, not one less. */
+	/* The kernel ends a multishot when the completion queue is full, some versions with
+	 * -ECANCELED. Armed before the owner drains: an edge in between is a completion more, not
+	 * one less. */
 	if (!io->pending && (res >= 0 || res == -ECANCELED))
 		arm_fd(f);
 	/* A descriptor that cannot be polled is handed to its owner once: the read will tell. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* uring.h -- the io_uring side of the loop: the only place that sleeps
  *
- * Only the files that talk to the kernel include this: xprt_tcp.c, disk_uring.c, fuse_ring.c, fuse_dev.c,
- * the control socket, main.c. user_data is generation 32 | index 32 of a pw_io, never a pointer: a stale
- * completion is dropped and counted.
+ * Only the files that talk to the kernel include this: xprt_tcp.c, disk_uring.c, fuse_ring.c,
+ * fuse_dev.c, the control socket, main.c. user_data is generation 32 | index 32 of a pw_io, never a
+ * pointer: a stale completion is dropped and counted.
  */
 #ifndef PW_URING_H
 #define PW_URING_H
@@ -17,24 +17,24 @@ struct pw_loop_opts {
 	uint32_t cq_entries; /* 0: four times sq_entries */
 	bool sqe128; /* FUSE over io_uring needs 128-byte submission entries */
 	uint32_t max_ios; /* size of the pw_io table */
-	uint32_t spin_us; /* after work, poll for so long before sleeping; 0: poll once, then sleep */
+	uint32_t spin_us; /* after work, poll for so long before sleeping; 0: poll once */
 };
 
-/* One submission at a time, or one multishot; its owner keeps it until the last completion is in. */
+/* One submission at a time, or one multishot; its owner keeps it until the last completion. */
 struct pw_io {
 	uint32_t id; /* index in the loop's table */
 	uint32_t gen; /* bumped by init and fini */
 	uint32_t pending; /* completions still to come */
-	/* @res, @flags: of the completion. Called from the loop; may queue work, may submit this io again. */
+	/* @res, @flags: of the completion. From the loop; may queue work and submit this io again. */
 	void (*done)(struct pw_io *io, int res, uint32_t flags);
 };
 
 /**
  * pw_loop_new - make a loop with its ring
  * Call it on the thread that will run it: the kernel takes submissions from that one only.
- * Return: 0; -ENOSYS or -EPERM where io_uring is switched off or filtered (say so: PW_EXIT_NO_URING);
- * -ENOMEM. Ring and its mappings are MADV_DONTFORK and O_CLOEXEC: a child that inherits a FUSE ring
- * keeps a dead server's connection alive (seen on 6.18).
+ * Return: 0; -ENOSYS or -EPERM where io_uring is switched off or filtered (say so:
+ * PW_EXIT_NO_URING); -ENOMEM. Ring and its mappings are MADV_DONTFORK and O_CLOEXEC: a child that
+ * inherits a FUSE ring keeps a dead server's connection alive (seen on 6.18).
  */
 int pw_loop_new(struct pw_loop **ret, const struct pw_loop_opts *o);
 /* Accepts NULL. Every pw_io must be idle. */
@@ -53,10 +53,10 @@ struct pw_loop_msg {
 /* The poster must be known to have returned before pw_loop_free(). */
 void pw_loop_post(struct pw_loop *loop, struct pw_loop_msg *m);
 
-/* Work gathered during a turn and submitted once at its end: a connection that became dirty. @flush runs
- * once, after the ready list and just before the submission of the turn in which it was registered, and
- * is off the list by then: it may register again, for the next turn. Registering is idempotent until it
- * has run. Loop thread only. */
+/* Work gathered during a turn and submitted once at its end: a connection that became dirty. @flush
+ * runs once, after the ready list and just before the submission of the turn in which it was
+ * registered, and is off the list by then: it may register again, for the next turn. Registering is
+ * idempotent until it has run. Loop thread only. */
 struct pw_flush {
 	struct pw_list node;
 	void (*flush)(struct pw_flush *f);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wire.c -- judges the bytes of a peer: everything that can be told from one command alone
  *
- * pw_cmd_check(): head of the command -> a check per message type or per op -> unused bytes are zero. Each
- * check names the bytes of the body that it has judged; the rest must be zero, so that a later version can
- * give them a meaning.
+ * pw_cmd_check(): head of the command -> a check per message type or per op -> unused bytes are
+ * zero. Each check names the bytes of the body that it has judged; the rest must be zero, so that a
+ * later version can give them a meaning.
  */
 #include "common/wire.h"
 
@@ -92,7 +92,8 @@ static uint32_t check_req_mknode(const struct pw_cmd *c)
 
 	if (!ok)
 		return BODY_BAD;
-	if (create ? (b->flags & ~(PW_CREATE_EXCL | PW_CREATE_TRUNC)) || !S_ISREG(b->mode) : b->flags)
+	if (create ? (b->flags & ~(PW_CREATE_EXCL | PW_CREATE_TRUNC)) || !S_ISREG(b->mode)
+		   : b->flags)
 		return BODY_BAD;
 	if (S_ISLNK(b->mode) ? rest < 1 || rest > PW_SYMLINK_MAX : rest)
 		return BODY_BAD;
@@ -151,8 +152,8 @@ static uint32_t check_req_link(const struct pw_cmd *c)
 static uint32_t check_req_readdir(const struct pw_cmd *c)
 {
 	const struct pw_body_readdir *b = &c->readdir;
-	bool ok = b->ino && !b->reserved && !c->payload_len && b->max_bytes >= PW_DIRENT_MAX_BYTES &&
-		  b->max_bytes <= PW_MAX_IO;
+	bool ok = b->ino && !b->reserved && !c->payload_len &&
+		  b->max_bytes >= PW_DIRENT_MAX_BYTES && b->max_bytes <= PW_MAX_IO;
 
 	return ok ? sizeof(*b) : BODY_BAD;
 }
@@ -305,7 +306,8 @@ static uint32_t check_hello(const struct pw_cmd *c)
 	const struct pw_body_hello *b = &c->hello;
 	bool ok = b->version_min && b->version_min <= b->version;
 
-	/* A newer peer is to hear REJECT with VERSION: what it says beyond the versions is not judged. */
+	/* A newer peer is to hear REJECT with VERSION: what it says beyond the versions is not
+	 * judged. */
 	if (b->version <= PW_WIRE_VERSION)
 		ok = ok && !b->features && b->role == 1 && b->want_slots;
 	return ok ? sizeof(*b) : BODY_BAD;
@@ -366,7 +368,8 @@ int pw_cmd_check(const struct pw_cmd *cmd, bool to_node)
 {
 	uint32_t used;
 
-	if (cmd->magic != PW_WIRE_MAGIC || cmd->type >= PW_MSG_NR || cmd->op >= PW_OP_NR || cmd->epoch)
+	if (cmd->magic != PW_WIRE_MAGIC || cmd->type >= PW_MSG_NR || cmd->op >= PW_OP_NR ||
+	    cmd->epoch)
 		return -EPROTO;
 	if (!(msg_table[cmd->type].ways & (to_node ? TO_NODE : TO_CLIENT)))
 		return -EPROTO;

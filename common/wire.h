@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* wire.h -- the messages: one 128-byte command, then at most one payload
  *
- * The only implementation of common/PROTOCOL.md. Little-endian, no padding, explicit sizes; golden bytes
- * in tests/unit/common. pw_cmd_check() is the only door for bytes from a peer: it checks everything that
- * can be judged without state (type, op, lengths, reserved bytes, names); ids are state-checked by their
- * owner. The same bytes serve TCP and RDMA.
+ * The only implementation of common/PROTOCOL.md. Little-endian, no padding, explicit sizes; golden
+ * bytes in tests/unit/common. pw_cmd_check() is the only door for bytes from a peer: it checks
+ * everything that can be judged without state (type, op, lengths, reserved bytes, names); ids are
+ * state-checked by their owner. The same bytes serve TCP and RDMA.
  */
 #ifndef PW_WIRE_H
 #define PW_WIRE_H
@@ -14,7 +14,7 @@
 #include "common/compiler.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "pagewire's wire format is little-endian and used in place: big-endian hosts are not supported"
+#error "the wire format is little-endian and used in place: no big-endian hosts"
 #endif
 
 #define PW_WIRE_MAGIC 0x31575750u /* "PWW1" */
@@ -159,9 +159,10 @@ struct pw_body_io { /* READ, WRITE (payload: the data) */
 	uint32_t flags; /* PW_IO_* */
 	struct pw_cred cred;
 };
-#define PW_IO_SYNC 1u /* O_SYNC, O_DSYNC: on media before the answer, also with durability = interval */
+/* O_SYNC, O_DSYNC: on media before the answer, also with durability = interval */
+#define PW_IO_SYNC 1u
 #define PW_IO_KILLPRIV 2u /* clear set-id bits */
-#define PW_IO_APPEND 4u /* at the end of the file as the node sees it; the answer's off says where */
+#define PW_IO_APPEND 4u /* at the end of the file as the node sees it; the answer says where */
 
 struct pw_body_reclaim { /* payload: array of {u64 ino, u32 opens, u32 0} */
 	uint32_t nr;
@@ -171,7 +172,7 @@ struct pw_body_reclaim { /* payload: array of {u64 ino, u32 opens, u32 0} */
 /* Answers. On an error the body is zero, but for READ's and WRITE's attr-less failure. */
 struct pw_body_attr { /* all that return attributes; WRITE too */
 	struct pw_attr attr;
-	uint64_t off; /* WRITE with PW_IO_APPEND: where it went; OPEN, CREATE: 1 = file was created */
+	uint64_t off; /* WRITE with PW_IO_APPEND: where it went; OPEN, CREATE: 1 = created */
 };
 
 struct pw_body_statfs {
@@ -204,7 +205,7 @@ struct pw_body_hello {
 	uint32_t version, version_min;
 	uint32_t features; /* none yet: 0 */
 	uint32_t role; /* 1: client shard */
-	uint64_t incarnation; /* counts connections of this client id: a node refuses an older one */
+	uint64_t incarnation; /* counts this client's connections: a node refuses an older one */
 	uint32_t channel; /* client shard number */
 	uint32_t want_slots;
 };
@@ -212,7 +213,7 @@ struct pw_body_challenge {
 	uint8_t fsid[16];
 	uint8_t node_id[16];
 	uint8_t nonce[32];
-	uint8_t proof[32]; /* keyed BLAKE2b-256 over "node", both nonces, both identities, version */
+	uint8_t proof[32]; /* keyed BLAKE2b-256 of the transcript in auth.h */
 };
 struct pw_body_proof {
 	uint8_t proof[32];
@@ -226,7 +227,8 @@ struct pw_body_welcome {
 	uint32_t flags; /* PW_WELCOME_* */
 	uint64_t boot; /* changes with every start of the node */
 };
-#define PW_WELCOME_SESSION_KNOWN 1u /* replies of this client's slots are still known: replay is safe */
+/* replies of this client's slots are still known: replay is safe */
+#define PW_WELCOME_SESSION_KNOWN 1u
 
 struct pw_body_reject {
 	uint32_t version, version_min; /* what the node speaks; for the client's message */
@@ -272,8 +274,8 @@ static_assert(sizeof(struct pw_body_attr) == PW_BODY_BYTES, "wire format");
  * @cmd:    128 bytes from a peer
  * @to_node: true on the node's side (HELLO, PROOF, REQ, PING...), false on the client's
  *
- * Also: payload_len fits the op (0 where none is allowed, WRITE == io.len, names 1..255 or two of them),
- * off + len <= PW_FILE_MAX, unused body bytes and reserved fields are zero.
+ * Also: payload_len fits the op (0 where none is allowed, WRITE == io.len, names 1..255 or two of
+ * them), off + len <= PW_FILE_MAX, unused body bytes and reserved fields are zero.
  * Return: 0; -EPROTO (bad magic, type, op, length, reserved byte).
  */
 int pw_cmd_check(const struct pw_cmd *cmd, bool to_node) PW_WARN_UNUSED;

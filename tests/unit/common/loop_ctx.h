@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop_ctx.h -- what test_loop.c and test_uring.c share: a loop per test, and what happened on it */
+/* loop_ctx.h -- what test_loop.c and test_uring.c share: a loop per test, and what happens */
 #ifndef LOOP_CTX_H
 #define LOOP_CTX_H
 
