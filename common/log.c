@@ -43,11 +43,14 @@ static uint64_t clock_ns(clockid_t id)
 static bool stderr_is_journal(void)
 {
 	const char *s = getenv("JOURNAL_STREAM");
-	unsigned long long dev, ino;
+	char mine[48];
 	struct stat st;
 
-	return s && sscanf(s, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-	       st.st_dev == dev && st.st_ino == ino;
+	if (!s || fstat(STDERR_FILENO, &st))
+		return false;
+	snprintf(mine, sizeof(mine), "%llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+	return !strcmp(s, mine);
 }
 
 void pw_log_init(const char *name)

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/loop_impl.h"
 #include "common/sm.h"
 
@@ -146,9 +147,10 @@ int pw_loop_new(struct pw_loop **ret, const struct pw_loop_opts *o)
 	err = pw_ring_init(loop, o);
 	if (err)
 		goto fini_timers;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	err = PW_FAULT("loop.eventfd");
+	fd = err ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (fd < 0) {
-		err = -errno;
+		err = err ? err : -errno;
 		goto fini_ring;
 	}
 	err = pw_fd_start(loop, &loop->wake, fd, on_wake);

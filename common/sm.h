@@ -52,7 +52,9 @@ void pw_sm_init(struct pw_sm *sm, const struct pw_sm_type *type, uint32_t state)
 
 static inline bool pw_sm_can(const struct pw_sm *sm, uint32_t to)
 {
-	return to < sm->type->nr_states && sm->type->states[sm->state].allowed & PW_SM_TO(to);
+	if (to >= sm->type->nr_states)
+		return false;
+	return sm->type->states[sm->state].allowed >> to & 1;
 }
 
 /* Asserts that the table allows it. @arg: what helps to read the trace (an error, a slot). */

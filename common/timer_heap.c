@@ -59,7 +59,7 @@ static void settle(struct pw_timer_heap *h, uint32_t i, struct pw_timer *t)
 
 static void grow(struct pw_timer_heap *h)
 {
-	struct pw_timer **slot = reallocarray(h->slot, 2 * (size_t)h->cap, sizeof(*slot));
+	struct pw_timer **slot = reallocarray(h->slot, 2 * (size_t)h->cap, sizeof(void *));
 
 	if (!slot) {
 		/* UNTESTED: a lost deadline would hang a request for ever, so this ends the process
@@ -75,7 +75,7 @@ int pw_timer_heap_init(struct pw_timer_heap *h)
 {
 	h->nr = 0;
 	h->cap = START_CAP;
-	h->slot = calloc(h->cap, sizeof(*h->slot));
+	h->slot = calloc(h->cap, sizeof(void *));
 	return h->slot ? 0 : -ENOMEM;
 }
 

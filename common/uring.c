@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "common/err.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/loop_impl.h"
 
@@ -54,8 +55,10 @@ int pw_ring_init(struct pw_loop *loop, const struct pw_loop_opts *o)
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
 		0,
 	};
-	int err = init_table(loop, o->max_ios + OWN_SLOTS);
+	int err = PW_FAULT_ERR("loop.ring", -ENOMEM);
 
+	if (!err)
+		err = init_table(loop, o->max_ios + OWN_SLOTS);
 	if (err)
 		return err;
 	for (size_t i = 0; i < PW_ARRAY_SIZE(flags); i++) {

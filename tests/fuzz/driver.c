@@ -176,6 +176,17 @@ static void run_mutated(unsigned long long i)
 	run_one(buf, size);
 }
 
+static bool is_option(const char *arg, const char *name, unsigned long long *ret)
+{
+	size_t len = strlen(name);
+	char *end;
+
+	if (strncmp(arg, name, len) || arg[len] < '0' || arg[len] > '9')
+		return false;
+	*ret = strtoull(arg + len, &end, 10);
+	return !*end;
+}
+
 int main(int argc, char **argv)
 {
 	/* SA_RESETHAND: the second one kills */
@@ -185,9 +196,8 @@ int main(int argc, char **argv)
 	if (__sanitizer_set_death_callback)
 		__sanitizer_set_death_callback(say_where);
 	for (int i = 1; i < argc; i++) {
-		if (sscanf(argv[i], "-runs=%llu", &runs) == 1 ||
-		    sscanf(argv[i], "-seed=%llu", &seed) == 1 ||
-		    sscanf(argv[i], "-only=%llu", &only) == 1)
+		if (is_option(argv[i], "-runs=", &runs) || is_option(argv[i], "-seed=", &seed) ||
+		    is_option(argv[i], "-only=", &only))
 			continue;
 		if (argv[i][0] == '-') {
 			fprintf(stderr, "fuzz: unknown option %s\n", argv[i]);
