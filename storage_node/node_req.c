@@ -190,9 +190,12 @@ void pws_req_reply(struct pws_req *r, int err)
 
 static enum pws_req_verdict judge(const struct pws_req *r, const struct pw_cmd *cmd)
 {
+	/* Slot 0 has no replays: RECLAIM begins anew, with the next number, even if the last was never here. */
+	bool is_next = cmd->seq == r->seq + 1 || (!r->slot && cmd->seq > r->seq);
+
 	if (!cmd->seq)
 		return PWS_REQ_BAD;
-	if (!r->has_seq || cmd->seq == r->seq + 1) {
+	if (!r->has_seq || is_next) {
 		if (pws_req_is_free(r))
 			return PWS_REQ_RUN;
 		return r->parked ? PWS_REQ_BAD : PWS_REQ_PARK;

@@ -100,6 +100,7 @@ static void finish_orphan(struct pws_reclaim_job *j, struct pws_txn *t, struct p
 	if (!j->more) {
 		delete_key(t, pws_key_inode, j->ino);
 		delete_key(t, pws_key_orphan, j->ino);
+		j->deleted = true;
 		return;
 	}
 	i->size = 0;
@@ -127,6 +128,8 @@ static int rows_attempt(struct pws_txn *t)
 	int64_t blocks = 0;
 	int err = pws_meta_inode_get(t, j->ino, &i, NULL);
 
+	if (err == -ESTALE && j->deleted)
+		return 0; /* an earlier attempt, whose outcome was unknown, has done it */
 	if (err)
 		return err;
 	if (j->kind == PWS_RECLAIM_ORPHAN ? !is_garbage(j, &i) : !i.dead_gen)
@@ -211,6 +214,7 @@ static void look_done(struct pws_txn *t, int err)
 		.ready = on_prepared,
 	};
 	pw_list_init(&j->trunc.node);
+	j->deleted = false;
 	prepare(j);
 }
 

@@ -34,6 +34,7 @@ struct pws_reclaim_job {
 	struct pws_store_trunc trunc;
 	struct pws_buf *buf; /* owns, for life */
 	bool more; /* rows were left over by the last transaction */
+	bool deleted; /* an attempt has deleted the inode; whether it stands, the next one sees */
 	bool again; /* kicked while it ran */
 };
 
