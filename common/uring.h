@@ -25,7 +25,7 @@ struct pw_io {
 	uint32_t id; /* index in the loop's table */
 	uint32_t gen; /* bumped by init and fini */
 	uint32_t pending; /* completions still to come */
-	/* @res, @flags: of the completion. From the loop; may queue work and submit this io again. */
+	/* @res, @flags: of the completion. From the loop; may queue work, submit this io again. */
 	void (*done)(struct pw_io *io, int res, uint32_t flags);
 };
 
@@ -97,7 +97,9 @@ void pw_fd_stop(struct pw_fd *f, void (*closed)(struct pw_fd *f));
 
 /* Counters for `stats` */
 struct pw_loop_stats {
-	uint64_t turns, sleeps, cqes, stale_cqes, submits;
+	uint64_t turns, cqes, stale_cqes;
+	uint64_t submits; /* system calls: polls and sleeps */
+	uint64_t sleeps; /* of them those that were allowed to sleep */
 };
 void pw_loop_get_stats(const struct pw_loop *loop, struct pw_loop_stats *ret);
 

@@ -246,16 +246,12 @@ static void test_sleep__submits_what_is_queued(void **state)
 
 static void step_nop(struct pw_ready *r)
 {
-	struct pw_loop_stats s;
-
-	pw_loop_get_stats(cur->loop, &s);
-	cur->nr_steps = (int)s.sleeps;
 	pw_ready_init(&cur->b, step_stop);
 	start_nop(&cur->io);
 }
 
-/* What completes with the submission of a turn that did work is found without a sleep. */
-static void test_turn__polls_once_more_before_it_sleeps(void **state)
+/* What completes with the submission that the sleep makes is found, or this hangs. */
+static void test_sleep__looks_once_more_after_submitting(void **state)
 {
 	struct pw_loop_stats s;
 
@@ -264,9 +260,38 @@ static void test_turn__polls_once_more_before_it_sleeps(void **state)
 	pw_loop_ready(cur->loop, &cur->a);
 	assert_int_equal(pw_loop_run(cur->loop), 0);
 	pw_loop_get_stats(cur->loop, &s);
-	assert_int_equal(s.sleeps, cur->nr_steps);
 	assert_int_equal(cur->nr_done, 1);
+	assert_int_equal(s.turns, 2);
+	assert_int_equal(s.submits, 2);
 	pw_io_fini(cur->loop, &cur->io);
+}
+
+static void step_ready_again(struct pw_ready *r)
+{
+	if (++cur->nr_steps == 5)
+		pw_loop_stop(cur->loop);
+	else if (cur->nr_steps == 3)
+		pw_timer_arm(cur->loop, &cur->timer, 0);
+	else
+		pw_loop_ready(cur->loop, r);
+}
+
+static void timer_makes_ready(struct pw_timer *t)
+{
+	pw_loop_ready(cur->loop, &cur->a);
+}
+
+/* No completion will ever come: only the ready list and a timer in the past keep it going. */
+static void test_turn__does_not_sleep_with_work_in_hand(void **state)
+{
+	struct pw_loop_stats s;
+
+	pw_timer_init(&cur->timer, timer_makes_ready);
+	pw_ready_init(&cur->a, step_ready_again);
+	pw_loop_ready(cur->loop, &cur->a);
+	assert_int_equal(pw_loop_run(cur->loop), 0);
+	pw_loop_get_stats(cur->loop, &s);
+	assert_int_equal(s.sleeps, 0);
 }
 
 static void test_spin__polls_in_its_window(void **state)
@@ -311,7 +336,8 @@ int main(void)
 		T(test_post__from_other_threads_in_order_and_none_lost),
 		T(test_post__races_with_going_to_sleep),
 		T(test_sleep__submits_what_is_queued),
-		T(test_turn__polls_once_more_before_it_sleeps),
+		T(test_sleep__looks_once_more_after_submitting),
+		T(test_turn__does_not_sleep_with_work_in_hand),
 		cmocka_unit_test_setup_teardown(test_spin__polls_in_its_window, setup_spin,
 						teardown),
 		T(test_run__again_after_stop),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_start.c -- what a shard makes at its start, and undoes when a step fails (for the fault sweep) */
+/* test_start.c -- what a shard makes at its start, and undoes when a step fails (fault sweep) */
 #include <stdio.h>
 
 #include "common/arena.h"
