@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* op_meta.c -- LOOKUP, GETATTR, SETATTR, FSYNC, FLUSH: what a running program asks for all the time
+ *
+ * Each is one call to the node; its answer is turned into the kernel's structure in the request's memory.
+ * Permissions were checked by the kernel (default_permissions) on attributes that are at most a second old.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "client_fs/entry.h"
+#include "client_fs/ops.h"
+#include "client_fs/shard.h"
+
+static void on_entry(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
+{
+	struct pwc_req *r = pwc_req_of_call(c);
+	struct fuse_entry_out *out = (void *)r->out;
+
+	(void)out_len;
+	if (!err)
+		pwc_entry_fill(r->sh, &rsp->attr.attr, out);
+	pwc_req_end(r, err, sizeof(*out));
+}
+
+void pwc_op_lookup_start(struct pwc_req *r)
+{
+	struct pw_cmd *cmd = pwc_req_cmd(r, PW_OP_LOOKUP);
+
+	cmd->name.parent = r->nodeid;
+	cmd->name.cred = (struct pw_cred){ r->uid, r->gid };
+	cmd->payload_len = (uint32_t)strlen(pwc_req_name(r));
+	r->call.payload = r->in;
+	pwc_req_call(r, on_entry);
+}
+
+static void answer_attr(struct pwc_req *r, const struct pw_attr *attr)
+{
+	struct fuse_attr_out *out = (void *)r->out;
+
+	*out = (struct fuse_attr_out){ 0 };
+	pwc_entry_valid(r->sh, &out->attr_valid, &out->attr_valid_nsec);
+	pwc_attr_to_fuse(attr, &out->attr);
+	pwc_entry_note(r->sh, attr);
+	pwc_req_end(r, 0, sizeof(*out));
+}
+
+static void on_attr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
+{
+	struct pwc_req *r = pwc_req_of_call(c);
+
+	(void)out_len;
+	if (err)
+		pwc_req_end(r, err, 0);
+	else
+		answer_attr(r, &rsp->attr.attr);
+}
+
+void pwc_op_getattr_start(struct pwc_req *r)
+{
+	struct pw_cmd *cmd = pwc_req_cmd(r, PW_OP_GETATTR);
+
+	cmd->ino.ino = r->nodeid;
+	cmd->ino.cred = (struct pw_cred){ r->uid, r->gid };
+	pwc_req_call(r, on_attr);
+}
+
+static void on_setattr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
+{
+	struct pwc_req *r = pwc_req_of_call(c);
+
+	(void)out_len;
+	if (err) {
+		pwc_req_end(r, err, 0);
+		return;
+	}
+	pwc_opens_own_change(&r->sh->opens, r->nodeid, rsp->attr.attr.change);
+	answer_attr(r, &rsp->attr.attr);
+}
+
+static uint32_t set_flags(uint32_t valid)
+{
+	static const struct {
+		uint32_t fuse, wire;
+	} map[] = {
+		{ FATTR_MODE, PW_SET_MODE },
+		{ FATTR_UID, PW_SET_UID },
+		{ FATTR_GID, PW_SET_GID },
+		{ FATTR_SIZE, PW_SET_SIZE },
+		{ FATTR_CTIME, PW_SET_CTIME },
+		{ FATTR_KILL_SUIDGID, PW_SET_KILL_SUIDGID },
+	};
+	uint32_t flags = 0;
+
+	for (size_t i = 0; i < PW_ARRAY_SIZE(map); i++)
+		if (valid & map[i].fuse)
+			flags |= map[i].wire;
+	/* "now" is the node's clock; the kernel sets both bits */
+	if (valid & FATTR_ATIME)
+		flags |= valid & FATTR_ATIME_NOW ? PW_SET_ATIME_NOW : PW_SET_ATIME;
+	if (valid & FATTR_MTIME)
+		flags |= valid & FATTR_MTIME_NOW ? PW_SET_MTIME_NOW : PW_SET_MTIME;
+	/* With HANDLE_KILLPRIV_V2 a change of owner is the file system's to clear set-id bits for. */
+	if (valid & (FATTR_UID | FATTR_GID) && !(valid & FATTR_MODE))
+		flags |= PW_SET_KILL_SUIDGID;
+	return flags;
+}
+
+void pwc_op_setattr_start(struct pwc_req *r)
+{
+	const struct fuse_setattr_in *in = r->op_in;
+	struct pw_body_setattr *b;
+
+	if (in->valid & FATTR_SIZE && in->size > PW_FILE_MAX) {
+		pwc_req_end(r, -EFBIG, 0);
+		return;
+	}
+	b = &pwc_req_cmd(r, PW_OP_SETATTR)->setattr;
+	b->ino = r->nodeid;
+	b->cred = (struct pw_cred){ r->uid, r->gid };
+	b->valid = set_flags(in->valid);
+	if (b->valid & PW_SET_MODE)
+		b->mode = in->mode & (S_IFMT | 07777);
+	if (b->valid & PW_SET_UID)
+		b->uid = in->uid;
+	if (b->valid & PW_SET_GID)
+		b->gid = in->gid;
+	if (b->valid & PW_SET_SIZE)
+		b->size = in->size;
+	if (b->valid & PW_SET_ATIME)
+		b->atime_ns = pwc_attr_time((int64_t)in->atime, in->atimensec);
+	if (b->valid & PW_SET_MTIME)
+		b->mtime_ns = pwc_attr_time((int64_t)in->mtime, in->mtimensec);
+	if (b->valid & PW_SET_CTIME)
+		b->ctime_ns = pwc_attr_time((int64_t)in->ctime, in->ctimensec);
+	pwc_req_call(r, on_setattr);
+}
+
+void pwc_op_fsync_start(struct pwc_req *r)
+{
+	const struct fuse_fsync_in *in = r->op_in;
+	struct pw_cmd *cmd = pwc_req_cmd(r, PW_OP_FSYNC);
+
+	cmd->ino.ino = r->nodeid;
+	cmd->ino.cred = (struct pw_cred){ r->uid, r->gid };
+	cmd->ino.flags = in->fsync_flags & FUSE_FSYNC_FDATASYNC ? 1 : 0;
+	pwc_req_call(r, pwc_req_done_plain);
+}
+
+/* close(2). Every write was acknowledged by the node before it was by us, so there is nothing left to do; after
+ * this answer the kernel does not ask any more. Also a close never waits for a node that is away. */
+void pwc_op_flush_start(struct pwc_req *r)
+{
+	pwc_req_end(r, -ENOSYS, 0);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ops.h -- the table of operations: which are ours from end to end, which go through libfuse
+ *
+ * Thread: the loop's own.
+ */
+#ifndef PWC_OPS_H
+#define PWC_OPS_H
+
+#include "client_fs/req.h"
+
+enum pwc_op_kind {
+	PWC_OP_NONE, /* ENOSYS: the kernel does without, and does not ask again */
+	PWC_OP_NATIVE,
+	PWC_OP_LIBFUSE,
+};
+
+struct pwc_op {
+	const char *name;
+	enum pwc_op_kind kind;
+	uint16_t op_in_len; /* bytes of the operation's header */
+	uint8_t nr_names; /* NUL-terminated strings that must follow it */
+	void (*start)(struct pwc_req *r);
+};
+
+/* NULL: an opcode that this version does not know. */
+const struct pwc_op *pwc_op_get(uint32_t opcode);
+
+/* op_read.c, op_write.c */
+void pwc_op_read_start(struct pwc_req *r);
+void pwc_op_write_start(struct pwc_req *r);
+
+/* op_meta.c */
+void pwc_op_lookup_start(struct pwc_req *r);
+void pwc_op_getattr_start(struct pwc_req *r);
+void pwc_op_setattr_start(struct pwc_req *r);
+void pwc_op_fsync_start(struct pwc_req *r);
+void pwc_op_flush_start(struct pwc_req *r);
+
+/* op_open.c */
+void pwc_op_open_start(struct pwc_req *r);
+void pwc_op_create_start(struct pwc_req *r);
+void pwc_op_release_start(struct pwc_req *r);
+
+/* fuse_mount.c: hands the request to libfuse, which calls ll_ops.c */
+void pwc_mount_ll_start(struct pwc_req *r);
+
+#endif

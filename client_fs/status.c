@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status.c -- numbers become JSON; nothing is decided here */
+#include "client_fs/status.h"
+
+#include <unistd.h>
+
+#include "client_fs/ops.h"
+#include "client_fs/shard.h"
+#include "common/err.h"
+#include "common/log.h"
+
+static const char *const path_names[PWC_NR_PATHS] = {
+	[PWC_PATH_POOL] = "pool",
+	[PWC_PATH_DEV] = "dev",
+};
+static const char *const fallback_names[PWC_NR_FALLBACKS] = {
+	[PWC_FALLBACK_NO_RING] = "no_ring",
+	[PWC_FALLBACK_EARLY] = "not_on_ring",
+};
+
+static json_t *num(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static const char *peer_state_name(enum pwc_peer_state s)
+{
+	static const char *const names[PWC_PEER_NR_STATES] = {
+		[PWC_PEER_IDLE] = "idle",	    [PWC_PEER_CONNECTING] = "connecting",
+		[PWC_PEER_UP] = "up",		    [PWC_PEER_RECLAIMING] = "reclaiming",
+		[PWC_PEER_WAITING] = "waiting",	    [PWC_PEER_STOPPING] = "stopping",
+		[PWC_PEER_DEAD] = "dead",
+	};
+
+	return s < PWC_PEER_NR_STATES ? names[s] : "?";
+}
+
+static json_t *node_json(const struct pwc_shard *sh)
+{
+	struct pwc_peer_stats st;
+	json_t *j = json_object();
+	uint64_t now = pw_loop_now(sh->loop);
+
+	pwc_peer_get_stats(sh->peer, &st);
+	json_object_set_new(j, "address", json_string(pwc_peer_name(sh->peer)));
+	json_object_set_new(j, "state", json_string(peer_state_name(pwc_peer_state(sh->peer))));
+	json_object_set_new(j, "why", json_string(pwc_peer_why_down(sh->peer)));
+	json_object_set_new(j, "transport", json_string(pwc_peer_transport(sh->peer)));
+	json_object_set_new(j, "down_ms",
+			    num(st.down_since_ns ? (now - st.down_since_ns) / PW_NS_PER_MS : 0));
+	json_object_set_new(j, "slots", num(st.nr_slots));
+	json_object_set_new(j, "inflight", num(st.inflight));
+	json_object_set_new(j, "waiting", num(st.waiting));
+	json_object_set_new(j, "calls", num(st.calls));
+	json_object_set_new(j, "replays", num(st.replays));
+	json_object_set_new(j, "reconnects", num(st.reconnects));
+	json_object_set_new(j, "timeouts", num(st.timeouts));
+	json_object_set_new(j, "aborted", num(st.aborted));
+	json_object_set_new(j, "zc_sends", num(st.conn.zc_sends));
+	json_object_set_new(j, "zc_copied", num(st.conn.zc_copied));
+	json_object_set_new(j, "bytes_tx", num(st.conn.bytes_tx));
+	json_object_set_new(j, "bytes_rx", num(st.conn.bytes_rx));
+	return j;
+}
+
+static void add_error(void *arg, uint64_t when_ns, const char *line)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "when", json_real((double)(when_ns / PW_NS_PER_MS) / 1000.0));
+	json_object_set_new(j, "line", json_string(line));
+	json_array_append_new(arg, j);
+}
+
+static json_t *space_json(const struct pw_body_statfs *s)
+{
+	json_t *j;
+
+	if (!s)
+		return json_null();
+	j = json_object();
+	json_object_set_new(j, "total_bytes", num(s->blocks * s->bsize));
+	json_object_set_new(j, "free_bytes", num(s->bfree * s->bsize));
+	json_object_set_new(j, "avail_bytes", num(s->bavail * s->bsize));
+	json_object_set_new(j, "files", num(s->files));
+	json_object_set_new(j, "files_free", num(s->ffree));
+	return j;
+}
+
+static json_t *fuse_json(const struct pwc_shard *sh)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "io_uring", json_boolean(sh->use_ring));
+	json_object_set_new(j, "form",
+			    sh->use_ring ? json_string(pwc_ring_form(&sh->ring)) : json_null());
+	json_object_set_new(j, "queues", num(sh->use_ring ? sh->ring.o.nr_queues : 0));
+	json_object_set_new(j, "depth", num(sh->use_ring ? sh->ring.o.depth : 0));
+	json_object_set_new(j, "entries_lost", num(sh->ring.commit_errors));
+	json_object_set_new(j, "max_io_bytes", num(pwc_shard_max_io(sh)));
+	json_object_set_new(j, "kernel_minor", num(sh->mnt.kernel_minor));
+	json_object_set_new(j, "arena_bytes", num(sh->arena.len));
+	json_object_set_new(j, "connection", num(sh->mnt.info.minor));
+	return j;
+}
+
+json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs *space)
+{
+	json_t *j = json_object(), *errors = json_array(), *nodes = json_array();
+	uint64_t now = pw_loop_realtime(sh->loop);
+	bool up = pwc_peer_state(sh->peer) == PWC_PEER_UP;
+
+	pw_log_last_errors(add_error, errors);
+	json_array_append_new(nodes, node_json(sh));
+	json_object_set_new(j, "schema", json_string("pagewire.mount-status/1"));
+	json_object_set_new(j, "version", json_string(PW_VERSION));
+	json_object_set_new(j, "pid", num((uint64_t)getpid()));
+	json_object_set_new(j, "dir", json_string(sh->o->dir));
+	json_object_set_new(j, "source", json_string(sh->o->source));
+	json_object_set_new(j, "state", json_string(pwc_shard_state_name(sh)));
+	json_object_set_new(j, "degraded", json_boolean(!up));
+	json_object_set_new(j, "read_only", json_boolean(sh->o->ro));
+	json_object_set_new(j, "timeout_ms", num(sh->o->timeout_ms));
+	json_object_set_new(j, "uptime_s",
+			    num(sh->mounted_at_ns ? (now - sh->mounted_at_ns) / PW_NS_PER_S : 0));
+	json_object_set_new(j, "transport", json_string(pwc_peer_transport(sh->peer)));
+	json_object_set_new(j, "transport_reason",
+			    json_string("this build has no RDMA transport yet"));
+	json_object_set_new(j, "path", json_string(path_names[!sh->use_ring]));
+	json_object_set_new(j, "path_reason",
+			    json_string(sh->use_ring ? "buffers of applications are not registered: "
+						       "one copy, by the kernel"
+						     : sh->no_ring));
+	json_object_set_new(j, "fuse", fuse_json(sh));
+	json_object_set_new(j, "nodes", nodes);
+	json_object_set_new(j, "space", space_json(space));
+	json_object_set_new(j, "open_files", num(sh->opens.nr_opens));
+	json_object_set_new(j, "errors", errors);
+	return j;
+}
+
+static json_t *requests_json(const struct pwc_stats *st)
+{
+	json_t *j = json_object();
+
+	for (uint32_t i = 0; i < PWC_NR_OPS; i++) {
+		const struct pwc_op *op = pwc_op_get(i);
+		json_t *o;
+
+		if (!st->requests[i])
+			continue;
+		o = json_object();
+		json_object_set_new(o, "total", num(st->requests[i]));
+		json_object_set_new(o, "errors", num(st->errors[i]));
+		json_object_set_new(j, op ? op->name : "other", o);
+	}
+	return j;
+}
+
+static json_t *paths_json(const struct pwc_stats *st)
+{
+	json_t *j = json_object();
+
+	for (uint32_t i = 0; i < PWC_NR_PATHS; i++) {
+		json_t *o = json_object();
+
+		json_object_set_new(o, "requests", num(st->by_path[i]));
+		json_object_set_new(o, "read_bytes", num(st->bytes_read[i]));
+		json_object_set_new(o, "written_bytes", num(st->bytes_written[i]));
+		json_object_set_new(j, path_names[i], o);
+	}
+	return j;
+}
+
+static json_t *loop_json(const struct pwc_shard *sh)
+{
+	struct pw_loop_stats st;
+	json_t *j = json_object();
+
+	pw_loop_get_stats(sh->loop, &st);
+	json_object_set_new(j, "turns", num(st.turns));
+	json_object_set_new(j, "sleeps", num(st.sleeps));
+	json_object_set_new(j, "completions", num(st.cqes));
+	json_object_set_new(j, "stale_completions", num(st.stale_cqes));
+	json_object_set_new(j, "submits", num(st.submits));
+	return j;
+}
+
+/* Copies per payload byte: one by the kernel between application and arena, and whatever we move ourselves. */
+static void set_copies(json_t *j, const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
+{
+	const struct pwc_stats *st = &sh->stats;
+	uint64_t payload = 0, user = st->user_copied_bytes + peer->conn.copied_bytes;
+
+	for (uint32_t i = 0; i < PWC_NR_PATHS; i++)
+		payload += st->bytes_read[i] + st->bytes_written[i];
+	json_object_set_new(j, "payload_bytes", num(payload));
+	json_object_set_new(j, "copied_bytes", num(payload + user));
+	json_object_set_new(j, "user_copied_bytes", num(user));
+}
+
+json_t *pwc_stats_json(const struct pwc_shard *sh)
+{
+	const struct pwc_stats *st = &sh->stats;
+	json_t *j = json_object(), *fallbacks = json_object(), *stalls = json_object();
+	struct pwc_peer_stats peer;
+
+	pwc_peer_get_stats(sh->peer, &peer);
+	json_object_set_new(j, "schema", json_string("pagewire.stats/1"));
+	json_object_set_new(j, "role", json_string("client"));
+	json_object_set_new(j, "dir", json_string(sh->o->dir));
+	json_object_set_new(j, "requests", requests_json(st));
+	json_object_set_new(j, "paths", paths_json(st));
+	set_copies(j, sh, &peer);
+	for (uint32_t i = 0; i < PWC_NR_FALLBACKS; i++)
+		json_object_set_new(fallbacks, fallback_names[i], num(st->fallbacks[i]));
+	json_object_set_new(j, "fallbacks", fallbacks);
+	json_object_set_new(stalls, "slot", num(peer.stall_slot));
+	json_object_set_new(stalls, "dev_buf", num(sh->dev.stalls));
+	json_object_set_new(j, "stalls", stalls);
+	json_object_set_new(j, "interrupts", num(st->interrupts));
+	json_object_set_new(j, "aborted", num(st->aborted));
+	json_object_set_new(j, "forgets", num(st->forgets));
+	json_object_set_new(j, "bad_requests", num(st->bad_requests));
+	json_object_set_new(j, "cache_kept", num(st->cache_kept));
+	json_object_set_new(j, "cache_dropped", num(st->cache_dropped));
+	json_object_set_new(j, "node", node_json(sh));
+	json_object_set_new(j, "loop", loop_json(sh));
+	return j;
+}
