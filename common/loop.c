@@ -241,8 +241,8 @@ static void run_turn(struct pw_loop *loop)
 	n += run_flush(loop);
 	if (n)
 		loop->spin_until_ns = loop->now_ns + loop->spin_ns;
-	/* After work a poll of its own would be a system call for nothing: the sleep submits first and
-	 * sleeps only if nothing has completed by then (10 % of a round trip on loopback). */
+	/* After work a poll of its own would be a system call for nothing: the sleep submits first
+	 * and sleeps only if nothing has completed by then (10 % of a loopback round trip). */
 	if (is_due_again(loop) || loop->now_ns < loop->spin_until_ns)
 		pw_ring_poll(loop);
 	else

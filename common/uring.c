@@ -49,7 +49,8 @@ static int init_table(struct pw_loop *loop, uint32_t nr)
 
 int pw_ring_init(struct pw_loop *loop, const struct pw_loop_opts *o)
 {
-	/* The best first; older kernels refuse what they do not know with -EINVAL. */
+	/* The best first; older kernels refuse what they do not know with -EINVAL.
+	 * UNTESTED: all but the first, on a kernel that takes it. */
 	static const unsigned int flags[] = {
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
