@@ -2,7 +2,8 @@
 /* control.c -- accept -> read a line -> answer -> close; a timer shuts down what takes too long
  *
  * Each connection has one pw_io that is either receiving or sending. It ends by shutdown(2), which completes
- * whatever is under way; only then is its memory freed.
+ * whatever is under way; only then is its memory freed. A link in REGISTER_DIR lets `pagewire status`
+ * find the nodes of a machine; who may not write there is found by its directory only.
  */
 #include "storage_node/control.h"
 
@@ -21,6 +22,7 @@
 #define CLIENTS_MAX 16u
 #define LINE_MAX 4096u
 #define DEADLINE_NS (5 * PW_NS_PER_S)
+#define REGISTER_DIR "/run/pagewire"
 
 struct control_conn {
 	struct pw_list node;
@@ -38,6 +40,7 @@ struct pws_control {
 	struct pw_loop *loop;
 	const struct pws_status_source *src; /* borrowed */
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	char link[64]; /* to it; "" when there is none */
 	int fd; /* owns */
 	struct pw_fd listener;
 	struct pw_list conns;
@@ -247,6 +250,17 @@ static int listen_on(struct pws_control *c)
 	return err;
 }
 
+static void register_socket(struct pws_control *c)
+{
+	if (mkdir(REGISTER_DIR, 0755) && errno != EEXIST)
+		return;
+	snprintf(c->link, sizeof(c->link), REGISTER_DIR "/node-%d.sock", (int)getpid());
+	/* a process id comes again: what is there was left by a node that was killed */
+	unlink(c->link);
+	if (symlink(c->path, c->link))
+		c->link[0] = 0;
+}
+
 int pws_control_new(struct pw_loop *loop, const char *path, const struct pws_status_source *src,
 		    struct pws_control **ret)
 {
@@ -269,6 +283,7 @@ int pws_control_new(struct pw_loop *loop, const char *path, const struct pws_sta
 	if (err)
 		goto close_fd;
 	c->listening = true;
+	register_socket(c);
 	*ret = c;
 	return 0;
 
@@ -297,6 +312,8 @@ void pws_control_stop(struct pws_control *c, void (*closed)(void *arg), void *ar
 	c->closed = closed;
 	c->arg = arg;
 	unlink(c->path);
+	if (c->link[0])
+		unlink(c->link);
 	pw_list_for_each(pos, &c->conns)
 		shutdown(pw_list_entry(pos, struct control_conn, node)->fd, SHUT_RDWR);
 	pw_fd_stop(&c->listener, on_listener_closed);

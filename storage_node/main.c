@@ -38,7 +38,7 @@ struct setting { /* from the command line: over those of the file */
 
 struct program {
 	const char *config_path;
-	bool check_only;
+	bool check_only, show_only, show_origin;
 	struct setting settings[SETTINGS_MAX];
 	uint32_t nr_settings;
 	struct pw_config loaded;
@@ -89,6 +89,7 @@ static void usage(FILE *f)
 		"      --durability MODE   always, or interval:MS\n"
 		"  -o, --set KEY=VALUE     any key of section [node]\n"
 		"      --check-config      check the configuration, print all its errors, and end\n"
+		"      --show-config[=origin]  print it, complete, with where each value comes from\n"
 		"      --version, --help\n"
 		"\n"
 		"Signals: SIGTERM ends it in order, SIGHUP reads the log level again, SIGUSR1\n"
@@ -114,7 +115,7 @@ static bool add_pair(struct program *p, char *pair)
 	return add_setting(p, pair, eq + 1);
 }
 
-enum { OPT_CHECK = 256, OPT_VERSION, OPT_KEY };
+enum { OPT_CHECK = 256, OPT_SHOW, OPT_VERSION, OPT_KEY };
 
 /* -1: go on; else the exit code. */
 static int parse_args(struct program *p, int argc, char **argv)
@@ -127,6 +128,7 @@ static int parse_args(struct program *p, int argc, char **argv)
 		{ "store", required_argument, NULL, OPT_KEY },
 		{ "durability", required_argument, NULL, OPT_KEY },
 		{ "check-config", no_argument, NULL, OPT_CHECK },
+		{ "show-config", optional_argument, NULL, OPT_SHOW },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -147,6 +149,11 @@ static int parse_args(struct program *p, int argc, char **argv)
 			break;
 		case OPT_CHECK:
 			p->check_only = true;
+			break;
+		case OPT_SHOW:
+			p->show_only = true;
+			p->show_origin = optarg;
+			ok = !optarg || !strcmp(optarg, "origin");
 			break;
 		case OPT_VERSION:
 			printf(NAME " " PW_VERSION "\n");
@@ -205,6 +212,10 @@ static int configure(struct program *p)
 			print("%s", text);
 			return PW_EXIT_CONFIG;
 		}
+	}
+	if (p->show_only) {
+		pw_config_show(&p->loaded, stdout, p->show_origin);
+		return PW_EXIT_OK;
 	}
 	if (pws_node_config_finish(&p->config, &why) || pws_node_config_load_key(&p->config, &why))
 		return refused(&why);
