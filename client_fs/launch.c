@@ -62,6 +62,10 @@ int pwc_launch_fork(struct pwc_launch *l)
 	close(fd[0]);
 	l->fd = fd[1];
 	setsid();
+	/* what the launcher's own parent left open is nothing that a daemon should hold for ever */
+	if (l->fd > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned int)l->fd - 1, 0);
+	close_range((unsigned int)l->fd + 1, ~0u, 0);
 	if (chdir("/"))
 		return -errno;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -78,13 +78,13 @@ static void serve(struct pwc_shard *sh)
 	sh->mounted_at_ns = pw_loop_realtime(sh->loop);
 	if (sh->o->readahead)
 		pwc_fuse_param_readahead(&sh->mnt.info, sh->o->readahead);
+	sh->ops->on_ready(sh);
 	if (sh->use_ring)
 		pw_log_info("mount %s: serving %s through the FUSE ring (%u queues, %u entries each)",
 			    sh->o->dir, sh->o->source, sh->ring.o.nr_queues, sh->ring.o.depth);
 	else
 		pw_log_info("mount %s: serving %s through /dev/fuse: %s", sh->o->dir, sh->o->source,
 			    sh->no_ring);
-	sh->ops->on_ready(sh);
 }
 
 static void on_ring_failed(struct pwc_ring *ring, int err)
