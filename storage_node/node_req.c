@@ -190,8 +190,9 @@ void pws_req_reply(struct pws_req *r, int err)
 
 static enum pws_req_verdict judge(const struct pws_req *r, const struct pw_cmd *cmd)
 {
-	/* Slot 0 has no replays: RECLAIM begins anew, with the next number, even if the last was never here. */
-	bool is_next = cmd->seq == r->seq + 1 || (!r->slot && cmd->seq > r->seq);
+	/* Usually by one. A request that its client gave up while we were away may never have come here, and
+	 * slot 0 has no replays: RECLAIM begins anew with the next number. */
+	bool is_next = cmd->seq > r->seq;
 
 	if (!cmd->seq)
 		return PWS_REQ_BAD;
