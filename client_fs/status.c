@@ -121,6 +121,9 @@ json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs 
 	json_object_set_new(j, "degraded", json_boolean(!up));
 	json_object_set_new(j, "read_only", json_boolean(sh->o->ro));
 	json_object_set_new(j, "timeout_ms", num(sh->o->timeout_ms));
+	json_object_set_new(j, "cache",
+			    json_string(sh->o->cache == PWC_CACHE_NONE ? "none" : "auto"));
+	json_object_set_new(j, "attr_timeout_ms", num(sh->o->attr_timeout_ms));
 	json_object_set_new(j, "uptime_s",
 			    num(sh->mounted_at_ns ? (now - sh->mounted_at_ns) / PW_NS_PER_S : 0));
 	json_object_set_new(j, "transport", json_string(pwc_peer_transport(sh->peer)));

@@ -314,6 +314,7 @@ json_t *pws_stats_json(const struct pws_status_source *s)
 	sum_conns(n, &cs);
 	set_str(o, "schema", "pagewire.stats/1");
 	set_str(o, "role", "node");
+	set_identity(o, s);
 	set_int(o, "uptime_ms", (pw_loop_realtime(n->loop) - s->started_ns) / PW_NS_PER_MS);
 	json_object_set_new(o, "requests", by_op_json(n->stats.reqs));
 	json_object_set_new(o, "errors", by_op_json(n->stats.errs));

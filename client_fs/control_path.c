@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control_path.c -- the name of a mount's control socket: the daemon makes it, pagewire(1) looks for it */
+#include <stdio.h>
+#include <sys/un.h>
+
+#include "client_fs/control.h"
+
+static bool is_plain(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '_' || c == ':' || c == '.';
+}
+
+void pwc_control_path(const char *dir, char *ret, size_t len)
+{
+	static const char prefix[] = PWC_CONTROL_DIR "/mount-", suffix[] = ".sock";
+	const size_t max = PW_MIN(len, sizeof(((struct sockaddr_un *)NULL)->sun_path)) - 1;
+	uint64_t hash = 0xcbf29ce484222325ull;
+	size_t n = sizeof(prefix) - 1;
+	char name[4 * 4096 + 1];
+	size_t k = 0;
+
+	for (const char *p = dir; *p; p++)
+		hash = (hash ^ (uint8_t)*p) * 0x100000001b3ull;
+	while (*dir == '/')
+		dir++;
+	if (!*dir)
+		name[k++] = '-';
+	for (; *dir && k + 5 < sizeof(name); dir++) {
+		if (*dir == '/')
+			name[k++] = '-';
+		else if (is_plain(*dir))
+			name[k++] = *dir;
+		else
+			k += (size_t)sprintf(name + k, "\\x%02x", (uint8_t)*dir);
+	}
+	name[k] = '\0';
+	if (n + k + sizeof(suffix) - 1 <= max)
+		snprintf(ret, len, "%s%s%s", prefix, name, suffix);
+	else
+		snprintf(ret, len, "%s%.40s-%016llx%s", prefix, name, (unsigned long long)hash,
+			 suffix);
+}
