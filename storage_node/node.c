@@ -17,7 +17,8 @@
 #include "common/random.h"
 #include "storage_node/channel.h"
 
-/* Kept free so that deletes, which write index rows and copies of last blocks, always find room. */
+/* Kept free so that deletes, which write index rows and copies of last blocks, always find room: this much,
+ * or a sixteenth where that is less. */
 #define RESERVE_BYTES (8 * PW_MIB)
 /* Buffers beyond those of the slots: for requests that came early, and for the store's own use. */
 #define SPARE_BUFS 16u
@@ -35,23 +36,28 @@ uint32_t pws_node_bufs_needed(uint32_t slots, uint32_t max_clients)
 
 /* What metadata asks about space ------------------------------------------------------------ */
 
-static void space(void *arg, uint64_t *ret_total, uint64_t *ret_free)
+static uint64_t usable(struct pws_node *n, uint64_t *ret_total)
 {
-	struct pws_node *n = arg;
 	struct pws_store_space sp;
+	uint64_t reserve;
 
 	n->store->ops->space(n->store, &sp);
+	reserve = PW_MIN(RESERVE_BYTES, sp.total / 16);
 	*ret_total = sp.total;
-	*ret_free = sp.free > RESERVE_BYTES ? sp.free - RESERVE_BYTES : 0;
+	return sp.free > reserve ? sp.free - reserve : 0;
+}
+
+static void space(void *arg, uint64_t *ret_total, uint64_t *ret_free)
+{
+	*ret_free = usable(arg, ret_total);
 }
 
 static bool has_room(void *arg)
 {
 	struct pws_node *n = arg;
-	struct pws_store_space sp;
+	uint64_t total;
 
-	n->store->ops->space(n->store, &sp);
-	return sp.free > RESERVE_BYTES && n->kv->ops->has_room(n->kv);
+	return usable(n, &total) && n->kv->ops->has_room(n->kv);
 }
 
 /* Start ------------------------------------------------------------------------------------- */
