@@ -252,7 +252,7 @@ static int count_free(MDB_txn *txn, uint64_t *ret)
 static int measure_room(struct pws_kv_index *x, uint64_t *ret)
 {
 	uint64_t ahead = PW_MIN(PW_MAX(x->map_bytes / 10, AHEAD_MIN), AHEAD_MAX);
-	uint64_t free_pages, used, end;
+	uint64_t free_pages = 0, used, end;
 	MDB_envinfo info;
 	MDB_stat stat;
 	mdb_filehandle_t fd;
