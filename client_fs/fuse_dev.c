@@ -43,7 +43,7 @@ static void reply(struct pwc_req *r, int err, uint32_t out_len)
 	struct iovec iov[2] = { { &h, sizeof(h) }, { r->out, out_len } };
 
 	/* ENOENT: interrupted or aborted meanwhile */
-	if (writev(b->dev->fd.fd, iov, out_len ? 2 : 1) < 0 && errno != ENOENT &&
+	if (writev(b->dev->fd.fd, iov, out_len ? 2 : 1) < 0 && errno != ENOENT && !b->dev->gone &&
 	    errno != ENODEV && errno != ENOTCONN && errno != ECONNABORTED)
 		pw_log_rl(PW_LOG_WARN, "fuse: answer to opcode %u was refused, %m", r->opcode);
 	pwc_req_free(r);
@@ -124,11 +124,15 @@ static bool read_one(struct pwc_dev *dev)
 	}
 	b = pw_list_first(&dev->free, struct pwc_dev_buf, free);
 	n = read(dev->fd.fd, b->head, dev->read_len);
-	if (n >= 0) {
+	if (n > 0) {
 		pw_list_del(&b->free);
 		dev->nr_free--;
 		handle(dev, b, (uint32_t)n);
 		return true;
+	}
+	if (!n) { /* never from /dev/fuse; from a socket that a test has closed */
+		lose(dev, -ENODEV);
+		return false;
 	}
 	switch (errno) {
 	case ENOENT: /* dropped while it was copied */

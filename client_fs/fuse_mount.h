@@ -33,6 +33,10 @@ struct pwc_mount {
 
 /* Mounts at sh->o->dir. Return: 0; -ENOENT or -EACCES no usable /dev/fuse; -errno. */
 int pwc_mount_start(struct pwc_mount *m, struct pwc_shard *sh);
+/* The two halves of it that involve no kernel: a session, and the descriptor that it writes to (borrowed by the
+ * caller's leave: the session closes it). Return: 0 or -errno. */
+int pwc_mount_open(struct pwc_mount *m, struct pwc_shard *sh);
+int pwc_mount_attach(struct pwc_mount *m, int fd);
 /* The mount itself is gone or left to the kernel; closes /dev/fuse. Accepts all zero. */
 void pwc_mount_fini(struct pwc_mount *m);
 

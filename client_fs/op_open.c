@@ -41,7 +41,9 @@ static void on_forgotten(struct pwc_notify_job *job)
 static void on_open(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
 	struct pwc_req *r = pwc_req_of_call(c);
+	const struct fuse_open_in *in = r->op_in;
 	struct pwc_shard *sh = r->sh;
+	uint64_t change;
 	bool keep;
 
 	(void)out_len;
@@ -50,13 +52,17 @@ static void on_open(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 		pwc_req_end(r, err, 0);
 		return;
 	}
-	keep = pwc_opens_add(&sh->opens, r->nodeid, rsp->attr.attr.change);
+	change = rsp->attr.attr.change;
+	keep = pwc_opens_add(&sh->opens, r->nodeid, change);
 	if (keep)
 		sh->stats.cache_kept++;
 	else
 		sh->stats.cache_dropped++;
 	r->aux = keep;
-	if (keep || pwc_entry_is_told(sh, r->nodeid, rsp->attr.attr.change)) {
+	/* one change is this open's own, and the kernel knows what it means */
+	if (in->flags & O_TRUNC)
+		change--;
+	if (keep || pwc_entry_is_told(sh, r->nodeid, change)) {
 		answer_open(r);
 		return;
 	}
