@@ -251,9 +251,13 @@ int pws_disk_do(struct pws_disk *d, enum pws_disk_op op, void *buf, uint64_t off
 static int allocate(int fd, uint64_t from, uint64_t to)
 {
 	int err = PW_FAULT_ERR("disk.grow", -ENOSPC);
+	struct statvfs v;
 
 	if (err)
 		return err;
+	/* more than there is would first fill the filesystem, and everybody else on it would fail, too */
+	if (!fstatvfs(fd, &v) && (to - from) / v.f_frsize > v.f_bavail)
+		return -ENOSPC;
 	while (fallocate(fd, 0, (off_t)from, (off_t)(to - from))) {
 		if (errno == EINTR)
 			continue;

@@ -61,10 +61,13 @@ static bool keeps(enum vdisk_cut cut)
 	return cut == VDISK_KEEP_ALL || (cut == VDISK_KEEP_SOME && pw_random_below(2));
 }
 
-static void keep_sector(struct pws_disk *d, uint64_t at, const uint8_t *from)
+static void keep_sector(struct pws_disk *d, enum vdisk_cut cut, uint64_t at, const uint8_t *from)
 {
 	memcpy(d->cache + at, from, SECTOR);
-	memcpy(d->media + at, from, SECTOR);
+	if (cut == VDISK_KEEP_ALL)
+		d->dirty[at / SECTOR] = true; /* only the process died: still not flushed */
+	else
+		memcpy(d->media + at, from, SECTOR);
 }
 
 struct pws_disk *vdisk_after_cut(struct pws_disk *from, enum vdisk_cut cut)
@@ -76,7 +79,7 @@ struct pws_disk *vdisk_after_cut(struct pws_disk *from, enum vdisk_cut cut)
 	memcpy(d->media, from->media, from->size);
 	for (uint64_t s = 0; s < from->size / SECTOR; s++)
 		if (from->dirty[s] && keeps(cut))
-			keep_sector(d, s * SECTOR, from->cache + s * SECTOR);
+			keep_sector(d, cut, s * SECTOR, from->cache + s * SECTOR);
 	/* what is on its way may be there in part */
 	pw_list_for_each(n, &from->queue) {
 		const struct pws_disk_io *io = pw_list_entry(n, struct pws_disk_io, node);
@@ -84,7 +87,8 @@ struct pws_disk *vdisk_after_cut(struct pws_disk *from, enum vdisk_cut cut)
 
 		for (uint32_t i = 0; io->op == PWS_DISK_WRITE && i < io->len; i += SECTOR)
 			if (cut == VDISK_KEEP_ALL ? all : keeps(cut))
-				keep_sector(d, io->off + i, (const uint8_t *)io->buf + i);
+				keep_sector(d, cut, io->off + i,
+					    (const uint8_t *)io->buf + i);
 	}
 	return d;
 }
