@@ -79,7 +79,7 @@ uint64_t pws_blockset_add(struct pws_blockset *s, uint64_t start, uint64_t nr)
 		uint64_t mask = word_mask(w, start, end);
 
 		changed += (uint64_t)__builtin_popcountll(mask & ~s->level[0][w]);
-		if (!s->level[0][w])
+		if (!s->level[0][w] && mask)
 			summary_set(s, w);
 		s->level[0][w] |= mask;
 	}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* store_rig.h -- a store on fakes, and requests that do to it what the node's op_*.c do
+ *
+ * Time is virtual, the disk is fake_disk.c, the engine kv_mem.c, so a run depends on its seed alone.
+ */
+#ifndef STORE_RIG_H
+#define STORE_RIG_H
+
+#include "storage_node/store/store.h"
+
+#include "fake_disk.h"
+#include "vloop.h"
+
+#define RIG_MAX_IO (128u << 10)
+#define RIG_INFLIGHT 32u
+
+enum rig_kind { RIG_CHUNK, RIG_MEMORY, RIG_NULL };
+
+struct rig_opts {
+	enum rig_kind kind;
+	uint64_t seed;
+	uint64_t disk_bytes, disk_max; /* 0: 64 MiB, as much */
+	uint64_t memory_bytes;
+};
+
+struct rig {
+	struct rig_opts o;
+	struct pw_loop *loop;
+	struct pws_kv *kv;
+	struct pws_kv_mem_faults faults;
+	struct pws_disk *disk;
+	struct pws_bufpool *bufs;
+	struct pws_store *store;
+	uint32_t nr_running;
+	/* media_seq() of the engine when held: as if nothing newer were flushed */
+	bool hold_media;
+	uint64_t media_seq;
+	struct pw_list media_waiters; /* sync waiters that wait for rig_flush() */
+	uint32_t nr_media_waits;
+	/* last call of on_bad_block */
+	uint32_t nr_bad;
+	uint64_t bad_ino, bad_chunk;
+	uint32_t bad_block;
+};
+
+enum rig_op_kind { RIG_WRITE, RIG_READ, RIG_TRUNC, RIG_RECLAIM };
+
+struct rig_op {
+	struct rig *rig;
+	enum rig_op_kind kind;
+	uint64_t ino, off; /* TRUNC: new size */
+	uint32_t len;
+	uint64_t pattern; /* payload */
+	uint32_t room; /* TRUNC, RECLAIM: rows that fit the commit; 0: all */
+	bool refuse; /* the transaction ends in -EPERM */
+	bool keep_lent; /* READ: release is the test's */
+	/* results */
+	bool done, committed, more;
+	int err;
+	uint64_t seq; /* of the commit */
+	uint64_t first_seq, last_seq; /* engine's at start and end */
+	uint64_t seen_seq;
+	uint8_t *data; /* READ: copy; freed by rig_op_free() */
+	/* the machinery */
+	struct pws_buf *buf;
+	uint64_t id;
+	struct pws_store_write w;
+	struct pws_store_read r;
+	struct pws_store_trunc t;
+	struct pws_txn txn;
+};
+
+/* PW_FAULT is set: whatever fails may fail. */
+bool rig_faults(void);
+/* 0 or -errno of the store's open. */
+int rig_new(struct rig **ret, const struct rig_opts *o);
+/* Closes the store and opens it again over the same rows and disk. */
+int rig_reopen(struct rig *rig);
+void rig_free(struct rig *rig); /* NULL is fine */
+void rig_set_faults(struct rig *rig, const struct pws_kv_mem_faults *f);
+/* An empty inode. */
+void rig_make(struct rig *rig, uint64_t ino);
+void rig_inode(struct rig *rig, uint64_t ino, struct pws_inode *ret);
+/* Everything up to now is on media. */
+void rig_flush(struct rig *rig);
+
+struct rig_op *rig_op_new(struct rig *rig, enum rig_op_kind kind, uint64_t ino, uint64_t off,
+			  uint32_t len, uint64_t pattern);
+void rig_op_start(struct rig_op *op);
+void rig_op_free(struct rig_op *op);
+/* Until all requests have ended. */
+void rig_run(struct rig *rig);
+/* One request from start to end. Return: its error. */
+int rig_write(struct rig *rig, uint64_t ino, uint64_t off, uint32_t len, uint64_t pattern);
+int rig_trunc(struct rig *rig, uint64_t ino, uint64_t size);
+/* Reads and compares with @want; fails the test on a difference. Return: the read's error. */
+int rig_check(struct rig *rig, uint64_t ino, uint64_t off, uint32_t len, const uint8_t *want);
+
+/* Bytes [from, from + len) of a payload. */
+void rig_fill(uint8_t *to, uint64_t pattern, uint32_t from, uint32_t len);
+/* Blocks: free, in limbo, all; chunk store only. */
+void rig_blocks(struct rig *rig, uint64_t *ret_free, uint64_t *ret_limbo, uint64_t *ret_all);
+/* Where a block of a file is on the disk, bytes; UINT64_MAX: a hole. */
+uint64_t rig_where(struct rig *rig, uint64_t ino, uint64_t file_block);
+
+#endif
