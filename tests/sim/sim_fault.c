@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim_fault.c -- which faults a seed has, and when they strike
+ *
+ * Swarm testing: every class of faults is on or off for a whole seed, with a rate of its own; a few seeds have
+ * none at all. A seed whose faults may hurt data that is on media (flipped bits) has no crashes: together they
+ * would excuse everything.
+ */
+#include "tests/sim/sim.h"
+
+static bool coin(uint32_t per_mille)
+{
+	return sim_chance(SIM_RND_WORLD, per_mille);
+}
+
+void sim_fault_draw(void)
+{
+	struct sim_swarm *w = &sim.sw;
+
+	*w = (struct sim_swarm){
+		.drops = coin(500),
+		.delays = coin(500),
+		.stalls = coin(400),
+		.long_stalls = coin(150),
+		.slow_disk = coin(400),
+		.kills = coin(500),
+		.power = coin(500),
+		.client_crash = coin(300),
+		.nospc = coin(150),
+		.flips = coin(100),
+		.disk_err = coin(60),
+		.graceful = coin(200),
+		.pauses = coin(200),
+		.refuse = coin(200),
+		.interval = coin(250),
+		.interval_ns = PW_NS_PER_MS << sim_below(SIM_RND_WORLD, 10),
+		.delay_max_ns = PW_NS_PER_MS << sim_below(SIM_RND_WORLD, 9),
+		.disk_max_ns = PW_NS_PER_MS << sim_below(SIM_RND_WORLD, 8),
+		.fault_gap_ns = 8 * PW_NS_PER_MS << sim_below(SIM_RND_WORLD, 5),
+		.disk_bytes = 64 * PW_MIB,
+		.data_share = 200 + (uint32_t)sim_below(SIM_RND_WORLD, 700),
+		.workers = 1 + (uint32_t)sim_below(SIM_RND_WORLD, 4),
+	};
+	if (coin(100))
+		*w = (struct sim_swarm){ .disk_bytes = 64 * PW_MIB, .data_share = 500, .workers = 3 };
+	if (w->nospc) {
+		w->disk_bytes = 29 * PW_MIB + sim_below(SIM_RND_WORLD, 6) * PW_MIB;
+		w->data_share = 700;
+	}
+	if (w->flips)
+		w->kills = w->power = w->graceful = false;
+	sim_trace("swarm:%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s, gap %llu ms, %u workers", w->drops ? " drops" : "",
+		  w->delays ? " delays" : "", w->stalls ? " stalls" : "",
+		  w->long_stalls ? " long-stalls" : "", w->slow_disk ? " slow-disk" : "",
+		  w->kills ? " kills" : "", w->power ? " power" : "",
+		  w->client_crash ? " client-crash" : "", w->nospc ? " nospc" : "",
+		  w->flips ? " flips" : "", w->disk_err ? " disk-err" : "",
+		  w->graceful ? " graceful" : "", w->pauses ? " pauses" : "",
+		  w->refuse ? " refuse" : "", w->interval ? " interval" : "",
+		  (unsigned long long)(w->fault_gap_ns / PW_NS_PER_MS), w->workers);
+}
+
+static struct sim_proc *some_client(uint32_t *ret)
+{
+	*ret = (uint32_t)sim_below(SIM_RND_WORLD, SIM_CLIENTS);
+	return &sim.client[*ret];
+}
+
+static void stall(bool longer)
+{
+	uint64_t ns = longer ? PW_NS_PER_S + sim_below(SIM_RND_WORLD, 8 * PW_NS_PER_S) :
+			       sim_below(SIM_RND_WORLD, 1500 * PW_NS_PER_MS);
+	uint64_t how = sim_below(SIM_RND_WORLD, 3);
+	uint32_t nr;
+	struct sim_proc *c = some_client(&nr);
+
+	sim_trace("fault: %s is cut off (%s) for %llu ms", c->name,
+		  how == 0 ? "to the node" : how == 1 ? "from the node" : "both ways",
+		  (unsigned long long)(ns / PW_NS_PER_MS));
+	if (how != 1)
+		sim_net_stall(c, true, ns);
+	if (how != 0)
+		sim_net_stall(c, false, ns);
+}
+
+static void pause_proc(void)
+{
+	uint64_t ns = sim_below(SIM_RND_WORLD, 8) ? 100 * PW_NS_PER_MS : 3 * PW_NS_PER_S;
+	uint32_t nr;
+	struct sim_proc *p = coin(500) ? &sim.node : some_client(&nr);
+
+	if (!p->alive)
+		return;
+	ns = sim_below(SIM_RND_WORLD, ns);
+	sim_trace("fault: %s stands still for %llu ms", p->name, (unsigned long long)(ns / PW_NS_PER_MS));
+	p->loop.busy_until_ns = sim.now_ns + ns;
+}
+
+static void restart(void *arg, uint64_t aux)
+{
+	/* killed meanwhile: it comes back by itself */
+	if (sim.node.alive && !sim_node_up() && sim_node_down())
+		sim_node_start();
+	else if (sim.node.alive && !sim_node_up())
+		sim_after(PW_NS_PER_MS, restart, arg, aux);
+}
+
+static void strike(void)
+{
+	struct sim_swarm *w = &sim.sw;
+	uint32_t nr;
+
+	switch (sim_below(SIM_RND_WORLD, 12)) {
+	case 0:
+	case 1:
+	case 2:
+		if (w->drops)
+			sim_net_drop_one();
+		break;
+	case 3:
+		if (w->stalls && coin(300))
+			stall(false);
+		break;
+	case 4:
+		if (w->long_stalls && coin(60))
+			stall(true);
+		break;
+	case 5:
+	case 6:
+		if (w->kills && sim.node.alive && coin(300))
+			sim_node_kill(false);
+		break;
+	case 7:
+	case 8:
+		if (!w->power || !sim.node.alive || !coin(300))
+			break;
+		sim_node_kill(true);
+		break;
+	case 9:
+		if (w->client_crash && coin(200) && some_client(&nr)->alive)
+			sim_client_crash(nr);
+		break;
+	case 10:
+		if (w->flips && coin(300) && sim_disk_flip(SIM_DATA_OFF))
+			sim_trace("fault: a bit on the disk is flipped");
+		else if (w->disk_err && coin(100))
+			sim_disk_fail_ios(1);
+		else if (w->graceful && sim_node_up() && coin(200)) {
+			sim_node_stop();
+			sim_after(PW_NS_PER_MS, restart, NULL, 0);
+		}
+		break;
+	default:
+		if (w->pauses)
+			pause_proc();
+		break;
+	}
+}
+
+static void on_fault(void *arg, uint64_t aux)
+{
+	if (sim.quiet_phase)
+		return;
+	strike();
+	sim_after(PW_NS_PER_US + sim_below(SIM_RND_WORLD, 2 * sim.sw.fault_gap_ns), on_fault, arg, aux);
+}
+
+void sim_fault_start(void)
+{
+	if (sim.sw.fault_gap_ns)
+		sim_after(sim_below(SIM_RND_WORLD, sim.sw.fault_gap_ns), on_fault, NULL, 0);
+}

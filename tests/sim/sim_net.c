@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sim_net.c -- common/xprt.h over a seeded network: links between each client and the node
+ *
+ * A link has a queue for each direction. A message is on its way for a while, in order; a stalled direction
+ * holds everything back, as TCP does; a cut link delivers a prefix of what was on its way, the last message
+ * perhaps in part. A payload is either copied when it is sent or, as with zero copy, read from the sender's
+ * memory when it arrives: then the sender gets it back only afterwards.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xprt.h"
+#include "tests/sim/sim.h"
+
+enum { TO_NODE, TO_CLIENT, NR_DIRS };
+enum kind { DATA, CONNECTED, END };
+
+#define GUESS_MAX 8192u
+
+struct link;
+
+struct msg {
+	struct pw_list node; /* link.queue[dir] */
+	struct link *link;
+	enum kind kind;
+	uint8_t dir;
+	bool arrived, delivered, released;
+	bool lost; /* never arrives */
+	bool cut; /* arrives in part, then the link is over */
+	int err; /* END */
+	struct pw_send *s; /* the sender's, until its done(); NULL: it is over */
+	struct pw_cmd cmd;
+	uint8_t *payload; /* owns; NULL while it is read from the sender's memory */
+};
+
+struct link {
+	struct pw_list node; /* net.links */
+	struct sim_proc *client;
+	struct pw_xprt *end[2]; /* receiver of each direction: [TO_NODE] the node's; NULL: gone, or not yet */
+	struct pw_list queue[NR_DIRS];
+	uint64_t last_arrival_ns[NR_DIRS];
+	uint32_t events; /* that refer to it */
+	bool accepting, over[NR_DIRS]; /* over: nothing is sent in this direction any more */
+	struct pw_list accept_node;
+};
+
+struct pw_xprt {
+	struct sim_proc *proc;
+	struct pw_loop *loop;
+	const struct pw_xprt_ops *ops;
+	void *owner;
+	struct link *link;
+	uint8_t rx, tx; /* directions */
+	bool closing, closed;
+	int err;
+	char why[96];
+	struct pw_ready ready;
+	void *guess;
+	uint32_t guess_len;
+	struct pw_conn_stats stats;
+};
+
+struct pw_xprt_listener {
+	struct pw_loop *loop;
+	int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
+			 const struct pw_xprt_ops **ret_ops, void **ret_owner);
+	void *arg;
+	struct pw_ready ready;
+	struct pw_list accepts; /* link.accept_node */
+};
+
+static struct {
+	struct pw_list links;
+	struct pw_xprt_listener *listener; /* the node's; NULL: nobody listens */
+	uint64_t stall_until_ns[SIM_CLIENTS][NR_DIRS];
+	bool node_silent; /* its machine is down: not even a refusal comes back */
+} net;
+
+static uint32_t client_idx(const struct link *l)
+{
+	return (uint32_t)(l->client - sim.client);
+}
+
+static void msg_free(struct msg *m)
+{
+	pw_list_del(&m->node);
+	sim_free(m->payload);
+	sim_free(m);
+}
+
+/* Nobody knows it any more: it goes. */
+static void link_check(struct link *l)
+{
+	struct pw_list *pos, *tmp;
+
+	for (int d = 0; d < NR_DIRS; d++)
+		pw_list_for_each_safe(pos, tmp, &l->queue[d]) {
+			struct msg *m = pw_list_entry(pos, struct msg, node);
+
+			if (!m->s && (m->delivered || m->lost) && m->arrived)
+				msg_free(m);
+		}
+	if (l->end[0] || l->end[1] || l->events || l->accepting)
+		return;
+	for (int d = 0; d < NR_DIRS; d++)
+		while (!pw_list_empty(&l->queue[d]))
+			msg_free(pw_list_first(&l->queue[d], struct msg, node));
+	pw_list_del(&l->node);
+	sim_free(l);
+}
+
+static uint64_t draw_delay(void)
+{
+	uint64_t ns = 5 * PW_NS_PER_US + sim_below(SIM_RND_WORLD, 40 * PW_NS_PER_US);
+
+	if (sim.sw.delays && !sim.quiet_phase && sim_chance(SIM_RND_WORLD, 100))
+		ns += sim_below(SIM_RND_WORLD, sim.sw.delay_max_ns);
+	return ns;
+}
+
+static void on_arrival(void *arg, uint64_t aux);
+
+static struct msg *push(struct link *l, int dir, enum kind kind)
+{
+	struct msg *m = sim_alloc(sizeof(*m));
+	uint64_t when = sim.now_ns + draw_delay();
+
+	m->link = l;
+	m->kind = kind;
+	m->dir = (uint8_t)dir;
+	pw_list_add_tail(&l->queue[dir], &m->node);
+	l->last_arrival_ns[dir] = PW_MAX(l->last_arrival_ns[dir], when);
+	l->events++;
+	sim_at(l->last_arrival_ns[dir], on_arrival, m, 0);
+	return m;
+}
+
+static void push_end(struct link *l, int dir, int err)
+{
+	if (l->over[dir])
+		return;
+	l->over[dir] = true;
+	push(l, dir, END)->err = err;
+}
+
+static void take_payload(struct msg *m)
+{
+	if (m->payload || !m->cmd.payload_len || !m->s)
+		return;
+	m->payload = sim_alloc(m->cmd.payload_len);
+	memcpy(m->payload, m->s->payload, m->cmd.payload_len);
+}
+
+static void on_arrival(void *arg, uint64_t aux)
+{
+	struct msg *m = arg;
+	struct link *l = m->link;
+	uint64_t until = net.stall_until_ns[client_idx(l)][m->dir];
+	struct pw_xprt *from = l->end[!m->dir], *to = l->end[m->dir];
+	bool up = m->dir == TO_NODE ? sim.node.alive : l->client->alive;
+
+	(void)aux;
+	if (until > sim.now_ns && !m->lost) {
+		sim_at(until + draw_delay(), on_arrival, m, 0);
+		return;
+	}
+	l->events--;
+	m->arrived = true;
+	if (!m->lost)
+		take_payload(m);
+	m->released = true;
+	if (from && m->s)
+		pw_loop_ready(from->loop, &from->ready);
+	if (to && !m->lost) {
+		to->stats.bytes_rx += m->kind == DATA ? sizeof(m->cmd) + m->cmd.payload_len : 0;
+		pw_loop_ready(to->loop, &to->ready);
+	} else {
+		m->delivered = true;
+		/* a machine that is up and knows nothing of this connection says so */
+		if (!to && from && up && m->kind == DATA && !l->accepting)
+			push_end(l, !m->dir, -ECONNRESET);
+	}
+	link_check(l);
+}
+
+/* The product's side ------------------------------------------------------------------------- */
+
+static void ask_guess(struct pw_xprt *x)
+{
+	x->guess_len = 0;
+	x->guess = x->ops->guess_payload ? x->ops->guess_payload(x->owner, &x->guess_len) : NULL;
+}
+
+/* What a receive with a guessed buffer may do to it. */
+static void scribble(struct pw_xprt *x)
+{
+	uint32_t n = PW_MIN(x->guess_len, GUESS_MAX);
+
+	if (!x->guess || !n || !sim_chance(SIM_RND_WORLD, 200))
+		return;
+	n = 1 + (uint32_t)sim_below(SIM_RND_WORLD, n);
+	memset(x->guess, 0xa5, n);
+}
+
+static void deliver(struct pw_xprt *x, struct msg *m)
+{
+	void *dest = NULL;
+
+	m->delivered = true;
+	switch (m->kind) {
+	case CONNECTED:
+		x->ops->on_connected(x->owner, "10.0.0.1:7470");
+		break;
+	case END:
+		pw_xprt_close(x, m->err, m->err == -ECONNREFUSED ? "refused" : "closed by the peer");
+		return;
+	case DATA:
+		scribble(x);
+		if (pw_cmd_check(&m->cmd, x->rx == TO_NODE)) {
+			sim_fail("%s got a malformed message: type %u, %s, status %u", x->proc->name,
+				 m->cmd.type, pw_op_name(m->cmd.op), m->cmd.status);
+			return;
+		}
+		if (m->cmd.payload_len) {
+			uint32_t n = m->cmd.payload_len;
+
+			dest = x->ops->on_payload(x->owner, &m->cmd);
+			if (!dest) {
+				pw_xprt_close(x, -EPROTO, "unexpected payload");
+				return;
+			}
+			if (x->closing)
+				return;
+			if (m->cut)
+				n = (uint32_t)sim_below(SIM_RND_WORLD, n);
+			memcpy(dest, m->payload, n);
+		}
+		if (m->cut)
+			return;
+		x->stats.msgs_rx++;
+		x->ops->on_msg(x->owner, &m->cmd, dest);
+		break;
+	}
+	if (!x->closing)
+		ask_guess(x);
+}
+
+static void deliver_all(struct pw_xprt *x)
+{
+	struct link *l = x->link;
+	struct pw_list *pos;
+
+	for (pos = l->queue[x->rx].next; pos != &l->queue[x->rx] && !x->closing; pos = pos->next) {
+		struct msg *m = pw_list_entry(pos, struct msg, node);
+
+		if (m->delivered || m->lost)
+			continue;
+		if (!m->arrived)
+			return;
+		deliver(x, m);
+	}
+}
+
+static void tell_sent(struct pw_xprt *x, bool all)
+{
+	struct link *l = x->link;
+	struct pw_list *pos;
+
+	for (pos = l->queue[x->tx].next; pos != &l->queue[x->tx]; pos = pos->next) {
+		struct msg *m = pw_list_entry(pos, struct msg, node);
+		struct pw_send *s = m->s;
+
+		if (!s)
+			continue;
+		if (!m->released && !all)
+			return;
+		x->stats.msgs_tx++;
+		x->stats.bytes_tx += sizeof(m->cmd) + m->cmd.payload_len;
+		if (!m->released)
+			m->lost = true; /* its bytes are not to be had any more */
+		m->s = NULL;
+		if (s->done)
+			s->done(s, m->lost || x->closing ? x->err : 0);
+	}
+}
+
+/* From the first message that is lost on, the direction is over. */
+static void lose_rest(struct link *l, int dir)
+{
+	struct pw_list *pos;
+	bool lost = false;
+
+	pw_list_for_each(pos, &l->queue[dir]) {
+		struct msg *m = pw_list_entry(pos, struct msg, node);
+
+		if (m->kind == END)
+			continue;
+		lost |= m->lost;
+		m->lost |= lost && !m->arrived;
+	}
+}
+
+static void step_close(struct pw_xprt *x)
+{
+	struct link *l = x->link;
+
+	x->closed = true;
+	tell_sent(x, true);
+	lose_rest(l, x->tx);
+	push_end(l, x->tx, -ECONNRESET);
+	l->over[x->rx] = true;
+	l->end[x->rx] = NULL;
+	x->link = NULL;
+	link_check(l);
+	x->ops->on_closed(x->owner, x->err, x->why);
+}
+
+static void step(struct pw_ready *r)
+{
+	struct pw_xprt *x = pw_container_of(r, struct pw_xprt, ready);
+
+	if (x->closed)
+		return;
+	if (!x->closing)
+		tell_sent(x, false);
+	if (!x->closing)
+		deliver_all(x);
+	if (x->closing)
+		step_close(x);
+	else
+		link_check(x->link);
+}
+
+static struct pw_xprt *xprt_new(struct sim_proc *p, struct link *l, int rx)
+{
+	struct pw_xprt *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		abort();
+	x->proc = p;
+	x->loop = &p->loop;
+	x->link = l;
+	x->rx = (uint8_t)rx;
+	x->tx = (uint8_t)!rx;
+	pw_ready_init(&x->ready, step);
+	l->end[rx] = x;
+	return x;
+}
+
+static void on_syn(void *arg, uint64_t aux)
+{
+	struct link *l = arg;
+	uint64_t until = net.stall_until_ns[client_idx(l)][TO_NODE];
+
+	(void)aux;
+	if (until > sim.now_ns) {
+		sim_at(until + draw_delay(), on_syn, l, 0);
+		return;
+	}
+	l->events--;
+	if (!l->end[TO_CLIENT]) {
+		link_check(l);
+		return;
+	}
+	if (sim.node.alive && net.listener &&
+	    !(sim.sw.refuse && !sim.quiet_phase && sim_chance(SIM_RND_WORLD, 100))) {
+		l->accepting = true;
+		pw_list_add_tail(&net.listener->accepts, &l->accept_node);
+		pw_loop_ready(net.listener->loop, &net.listener->ready);
+	} else if (!net.node_silent) {
+		push_end(l, TO_CLIENT, -ECONNREFUSED);
+	}
+}
+
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret)
+{
+	struct link *l = sim_alloc(sizeof(*l));
+	struct pw_xprt *x;
+
+	(void)loop;
+	(void)host;
+	(void)port;
+	(void)to_node;
+	l->client = sim.cur;
+	for (int d = 0; d < NR_DIRS; d++)
+		pw_list_init(&l->queue[d]);
+	pw_list_init(&l->accept_node);
+	pw_list_add_tail(&net.links, &l->node);
+	x = xprt_new(sim.cur, l, TO_CLIENT);
+	x->ops = ops;
+	x->owner = owner;
+	l->events++;
+	sim_after(draw_delay(), on_syn, l, 0);
+	*ret = x;
+	return 0;
+}
+
+void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
+{
+	struct link *l = x->link;
+	struct msg *m = push(l, x->tx, DATA);
+
+	m->s = s;
+	m->cmd = s->cmd;
+	/* l->over: the other end is gone, or the link was cut: nothing gets through any more */
+	m->lost = l->over[x->tx];
+	if (!m->lost && sim_chance(SIM_RND_WORLD, 500)) {
+		take_payload(m);
+		m->released = true;
+		pw_loop_ready(x->loop, &x->ready);
+	}
+}
+
+void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
+{
+	if (x->closing)
+		return;
+	x->closing = true;
+	x->err = err;
+	snprintf(x->why, sizeof(x->why), "%s", why);
+	pw_loop_ready(x->loop, &x->ready);
+}
+
+void pw_xprt_free(struct pw_xprt *x)
+{
+	assert(x->closed);
+	pw_ready_cancel(&x->ready);
+	free(x);
+}
+
+void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret)
+{
+	*ret = x->stats;
+}
+
+const char *pw_xprt_name(const struct pw_xprt *x)
+{
+	(void)x;
+	return "sim";
+}
+
+static void accept_one(struct pw_xprt_listener *ln, struct link *l)
+{
+	struct pw_xprt *x;
+
+	l->accepting = false;
+	if (!l->end[TO_CLIENT]) {
+		link_check(l);
+		return;
+	}
+	x = xprt_new(&sim.node, l, TO_NODE);
+	if (ln->on_accept(ln->arg, x, l->client->name, &x->ops, &x->owner)) {
+		l->end[TO_NODE] = NULL;
+		push_end(l, TO_CLIENT, -ECONNRESET);
+		free(x);
+		return;
+	}
+	push(l, TO_CLIENT, CONNECTED);
+	ask_guess(x);
+}
+
+static void step_listener(struct pw_ready *r)
+{
+	struct pw_xprt_listener *ln = pw_container_of(r, struct pw_xprt_listener, ready);
+	struct pw_list *n;
+
+	while ((n = pw_list_pop(&ln->accepts)))
+		accept_one(ln, pw_list_entry(n, struct link, accept_node));
+}
+
+int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
+		   int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
+				    const struct pw_xprt_ops **ret_ops, void **ret_owner),
+		   void *arg, struct pw_xprt_listener **ret)
+{
+	struct pw_xprt_listener *ln = calloc(1, sizeof(*ln));
+
+	(void)host;
+	(void)port;
+	if (!ln)
+		abort();
+	ln->loop = loop;
+	ln->on_accept = on_accept;
+	ln->arg = arg;
+	pw_ready_init(&ln->ready, step_listener);
+	pw_list_init(&ln->accepts);
+	net.listener = ln;
+	net.node_silent = false;
+	*ret = ln;
+	return 0;
+}
+
+uint16_t pw_xprt_listener_port(const struct pw_xprt_listener *ln)
+{
+	(void)ln;
+	return PW_DEFAULT_PORT;
+}
+
+static void refuse_all(struct pw_xprt_listener *ln)
+{
+	struct pw_list *n;
+
+	while ((n = pw_list_pop(&ln->accepts))) {
+		struct link *l = pw_list_entry(n, struct link, accept_node);
+
+		l->accepting = false;
+		push_end(l, TO_CLIENT, -ECONNREFUSED);
+		link_check(l);
+	}
+}
+
+void pw_xprt_listener_free(struct pw_xprt_listener *ln)
+{
+	refuse_all(ln);
+	pw_ready_cancel(&ln->ready);
+	net.listener = NULL;
+	free(ln);
+}
+
+/* Faults ------------------------------------------------------------------------------------- */
+
+/* Of what is on its way some is lost: everything from a random message on; that one may come in part. */
+static void lose_some(struct link *l, int dir)
+{
+	struct pw_list *pos;
+	uint64_t nr = 0, keep;
+
+	pw_list_for_each(pos, &l->queue[dir]) {
+		struct msg *m = pw_list_entry(pos, struct msg, node);
+
+		nr += m->kind == DATA && !m->arrived && !m->lost;
+	}
+	keep = sim_below(SIM_RND_WORLD, nr + 1);
+	pw_list_for_each(pos, &l->queue[dir]) {
+		struct msg *m = pw_list_entry(pos, struct msg, node);
+
+		if (m->kind != DATA || m->arrived || m->lost)
+			continue;
+		if (keep) {
+			keep--;
+			continue;
+		}
+		if (nr && sim_chance(SIM_RND_WORLD, 500)) {
+			m->cut = true;
+			nr = 0;
+		} else {
+			m->lost = true;
+		}
+		keep = 0;
+		nr = 0;
+	}
+}
+
+static void cut(struct link *l)
+{
+	for (int d = 0; d < NR_DIRS; d++) {
+		lose_some(l, d);
+		push_end(l, d, -ECONNRESET);
+	}
+}
+
+void sim_net_drop_one(void)
+{
+	uint64_t nr = sim_net_nr_conns(), pick = sim_below(SIM_RND_WORLD, nr);
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &net.links) {
+		struct link *l = pw_list_entry(pos, struct link, node);
+
+		if (!l->end[0] || !l->end[1])
+			continue;
+		if (pick--)
+			continue;
+		sim_trace("fault: connection of %s is cut", l->client->name);
+		sim.nr_drops++;
+		cut(l);
+		return;
+	}
+}
+
+void sim_net_stall(struct sim_proc *client, bool to_node, uint64_t ns)
+{
+	net.stall_until_ns[client - sim.client][to_node ? TO_NODE : TO_CLIENT] = sim.now_ns + ns;
+	sim.nr_stalls++;
+}
+
+void sim_net_heal(void)
+{
+	memset(net.stall_until_ns, 0, sizeof(net.stall_until_ns));
+}
+
+void sim_net_proc_gone(struct sim_proc *p, bool silent)
+{
+	struct pw_list *pos, *tmp;
+
+	if (p == &sim.node) {
+		if (net.listener && silent) {
+			struct pw_list *n;
+
+			while ((n = pw_list_pop(&net.listener->accepts)))
+				pw_list_entry(n, struct link, accept_node)->accepting = false;
+		} else if (net.listener) {
+			refuse_all(net.listener);
+		}
+		net.listener = NULL;
+		net.node_silent = silent;
+	}
+	pw_list_for_each_safe(pos, tmp, &net.links) {
+		struct link *l = pw_list_entry(pos, struct link, node);
+		int rx = p == &sim.node ? TO_NODE : TO_CLIENT;
+		struct pw_list *q;
+
+		if (p != &sim.node && l->client != p)
+			continue;
+		if (l->end[rx]) {
+			lose_some(l, !rx);
+			pw_list_for_each(q, &l->queue[!rx]) {
+				struct msg *m = pw_list_entry(q, struct msg, node);
+
+				/* it was read from memory that is gone */
+				if (m->s && !m->payload && m->cmd.payload_len && !m->arrived)
+					m->lost = true;
+				m->s = NULL;
+			}
+			lose_rest(l, !rx);
+			l->end[rx] = NULL;
+			if (!silent)
+				push_end(l, !rx, -ECONNRESET);
+		}
+		link_check(l);
+	}
+}
+
+uint32_t sim_net_nr_conns(void)
+{
+	struct pw_list *pos;
+	uint32_t nr = 0;
+
+	pw_list_for_each(pos, &net.links) {
+		struct link *l = pw_list_entry(pos, struct link, node);
+
+		nr += l->end[0] && l->end[1];
+	}
+	return nr;
+}
+
+void sim_net_init(void)
+{
+	memset(&net, 0, sizeof(net));
+	pw_list_init(&net.links);
+}
+
+void sim_net_fini(void)
+{
+	struct pw_list *pos, *tmp;
+
+	pw_list_for_each_safe(pos, tmp, &net.links) {
+		struct link *l = pw_list_entry(pos, struct link, node);
+
+		l->end[0] = l->end[1] = NULL;
+		l->events = 0;
+		l->accepting = false;
+		for (int d = 0; d < NR_DIRS; d++)
+			while (!pw_list_empty(&l->queue[d]))
+				msg_free(pw_list_first(&l->queue[d], struct msg, node));
+		link_check(l);
+	}
+}
