@@ -111,7 +111,7 @@ static int explain(const struct job *j, int err)
 		pwc_cli_error(cli, "%s is in use", j->dir);
 		if (!pwc_users_print(j->dir, stderr))
 			fprintf(stderr,
-				"  by a call under way, or by somebody whom this user may not see\n");
+				"  by a call under way, or by who cannot be seen from here\n");
 		fprintf(stderr, "  end them, or detach it now: pagewire umount -l %s\n", j->dir);
 		return PW_EXIT_ERROR;
 	case -EPERM:

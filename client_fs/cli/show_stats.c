@@ -8,7 +8,7 @@
 
 static void row(FILE *out, const char *name)
 {
-	fprintf(out, "  %-11s", name);
+	fprintf(out, "  %-12s", name);
 }
 
 /* "LOOKUP 12, READ 3": what is zero is left out. */

@@ -45,7 +45,7 @@ static void put_safe(const struct screen *s, const char *text)
 
 static void row(const struct screen *s, const char *name)
 {
-	fprintf(s->out, "  %-11s", name);
+	fprintf(s->out, "  %-12s", name);
 }
 
 static void show_head(const struct screen *s, const char *kind, const json_t *e, const char *name,
@@ -78,11 +78,11 @@ static void show_findings(const struct screen *s, const json_t *e, const char *l
 	json_array_foreach(json_object_get(e, list), i, f) {
 		const char *fix = pwc_json_text(f, "fix");
 
-		fprintf(s->out, "  %s%s ", begin(s, tone), tone == BAD ? "PROBLEM" : "note");
+		fprintf(s->out, "  %s%-12s", begin(s, tone), tone == BAD ? "PROBLEM" : "note");
 		put_safe(s, pwc_json_text(f, "text"));
 		fprintf(s->out, "%s\n", end(s, tone));
 		if (*fix) {
-			fputs("      ", s->out);
+			row(s, "  fix:");
 			put_safe(s, fix);
 			fputc('\n', s->out);
 		}
@@ -97,7 +97,7 @@ static void show_errors(const struct screen *s, const json_t *e)
 	for (size_t i = from; i < nr; i++) {
 		line = json_array_get(errors, i);
 		row(s, i == from ? "last errors" : "");
-		fprintf(s->out, " %s ", pwc_json_text(line, "time"));
+		fprintf(s->out, "%s ", pwc_json_text(line, "time"));
 		put_safe(s, pwc_json_text(line, "line"));
 		fputc('\n', s->out);
 	}
