@@ -87,6 +87,11 @@ static void do_mknod(fuse_req_t ll, fuse_ino_t parent, const char *name, mode_t 
 	(void)name;
 	if (!(mode & S_IFMT))
 		mode |= S_IFREG;
+	if (!S_ISREG(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode) &&
+	    !S_ISBLK(mode)) {
+		fuse_reply_err(ll, EINVAL);
+		return;
+	}
 	make_node(ll, parent, mode & (S_IFMT | 07777), (uint32_t)rdev);
 }
 
@@ -173,8 +178,8 @@ static void do_rename(fuse_req_t ll, fuse_ino_t parent, const char *name, fuse_i
 
 	(void)name;
 	(void)new_name;
-	/* RENAME_NOREPLACE and RENAME_EXCHANGE have the same bits on the wire */
-	if (flags & ~(PW_RENAME_NOREPLACE | PW_RENAME_EXCHANGE)) {
+	/* RENAME_NOREPLACE and RENAME_EXCHANGE have the same bits on the wire, and exclude each other */
+	if (!new_parent || flags > PW_RENAME_EXCHANGE) {
 		fuse_reply_err(ll, EINVAL);
 		return;
 	}
@@ -191,9 +196,14 @@ static void do_rename(fuse_req_t ll, fuse_ino_t parent, const char *name, fuse_i
 static void do_link(fuse_req_t ll, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	struct pw_cmd *cmd;
-	struct pwc_req *r = begin(ll, PW_OP_LINK, &cmd);
+	struct pwc_req *r;
 
 	(void)new_name;
+	if (!ino) {
+		fuse_reply_err(ll, EINVAL);
+		return;
+	}
+	r = begin(ll, PW_OP_LINK, &cmd);
 	cmd->link.ino = ino;
 	cmd->link.new_parent = new_parent;
 	cmd->link.cred = cred_of(r);
@@ -205,7 +215,7 @@ static void do_link(fuse_req_t ll, fuse_ino_t ino, fuse_ino_t new_parent, const 
 static void on_statfs(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
 	struct pwc_req *r = pwc_req_of_call(c);
-	const struct pw_body_statfs *b = &rsp->statfs;
+	const struct pw_body_statfs *b;
 	struct statvfs st;
 
 	(void)out_len;
@@ -213,6 +223,7 @@ static void on_statfs(struct pwc_call *c, int err, const struct pw_cmd *rsp, uin
 		fuse_reply_err(r->ll, -err);
 		return;
 	}
+	b = &rsp->statfs;
 	st = (struct statvfs){
 		.f_bsize = b->bsize,
 		.f_frsize = b->bsize,

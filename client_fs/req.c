@@ -143,7 +143,8 @@ static int check(const struct pwc_req *r, const struct pwc_op *op)
 {
 	if (!op || op->kind == PWC_OP_NONE)
 		return -ENOSYS;
-	if (r->op_in_len < op->op_in_len)
+	if (r->op_in_len < op->op_in_len ||
+	    (!r->nodeid && r->opcode != FUSE_STATFS && r->opcode != FUSE_DESTROY))
 		return -EIO;
 	return check_names(r, op->nr_names);
 }
