@@ -35,7 +35,7 @@ struct pws_disk_io {
  * @path: regular file (created, 0600, when @create) or block device
  * @min_size: a regular file is grown to this (fallocate), rounded up
  *
- * Return: 0; -errno; -EWOULDBLOCK when somebody else holds the lock on it (OFD lock).
+ * Return: 0; -errno; -EWOULDBLOCK when somebody else holds the lock on it (OFD lock) for 3 s.
  */
 int pws_disk_open(struct pw_loop *loop, const char *path, bool create, uint64_t min_size,
 		  struct pws_disk **ret);

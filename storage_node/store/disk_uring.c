@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -32,6 +33,8 @@
 #define FIXED_BYTES (1ull << 30)
 #define FIXED_MAX 64u
 #define NO_FIXED (-1)
+#define LOCK_WAIT_MS 3000u
+#define LOCK_PAUSE_MS 10u
 
 struct disk_slot {
 	struct pw_list node; /* free list */
@@ -357,16 +360,22 @@ int pws_disk_register(struct pws_disk *d, void *base, size_t len)
 	return 0;
 }
 
+/* The kernel lets go of a killed process's requests, and with them of its files and their locks, some time
+ * after the process is gone: a node that is started again at once has to have patience. */
 static int lock(int fd)
 {
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * PW_NS_PER_MS };
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int err = PW_FAULT_ERR("disk.lock", -EWOULDBLOCK);
 
-	if (err)
-		return err;
-	if (!fcntl(fd, F_OFD_SETLK, &fl))
-		return 0;
-	return errno == EACCES ? -EWOULDBLOCK : -errno;
+	for (uint32_t waited_ms = 0; !err; waited_ms += LOCK_PAUSE_MS) {
+		if (!fcntl(fd, F_OFD_SETLK, &fl))
+			return 0;
+		err = errno == EACCES ? -EWOULDBLOCK : -errno;
+		if (err == -EWOULDBLOCK && waited_ms < LOCK_WAIT_MS && !nanosleep(&pause, NULL))
+			err = 0;
+	}
+	return err;
 }
 
 static int open_fd(const char *path, bool create, int *ret)
