@@ -198,7 +198,8 @@ static bool want_lost(struct pwc_peer *p, struct pwc_call *c)
 	return mutates(c->send.cmd.op);
 }
 
-/* The reclaimed list of opens says already what it would have said. */
+/* The list of opens that a new session begins with says already what it would have said. A session that lived on
+ * does not take that list: there the RELEASE is sent again. */
 static bool want_release(struct pwc_peer *p, struct pwc_call *c)
 {
 	(void)p;
@@ -366,6 +367,7 @@ static void session_lost(struct pwc_peer *p)
 	for (i = 0; i < p->nr_slots; i++)
 		p->slots[i].seq = p->slots[i].call ? 1 : 0;
 	calls_end(p, &p->parked, -EIO, want_lost);
+	calls_end(p, &p->parked, 0, want_release);
 }
 
 static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
@@ -386,7 +388,6 @@ static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
 			session_lost(p);
 		}
 		p->state = PWC_PEER_RECLAIMING;
-		calls_end(p, &p->parked, 0, want_release);
 		pwc_reclaim_start(p);
 		return;
 	}
