@@ -248,7 +248,7 @@ static int open_or_make(const char *dir, int dir_fd, const struct pws_superblock
 int pws_superblock_open(const char *dir, const struct pws_superblock_want *want,
 			struct pws_superblock *ret, int *ret_lock_fd, struct pws_refusal *why)
 {
-	int dir_fd, lock_fd = -1, err;
+	int dir_fd = -1, lock_fd = -1, err;
 
 	if (open_dir(dir, &dir_fd, why))
 		return -1;
@@ -269,7 +269,7 @@ int pws_superblock_open(const char *dir, const struct pws_superblock_want *want,
 
 int pws_superblock_set_formatted(const char *dir, struct pws_superblock *sb, struct pws_refusal *why)
 {
-	int dir_fd, err;
+	int dir_fd = -1, err;
 
 	if (open_dir(dir, &dir_fd, why))
 		return -1;

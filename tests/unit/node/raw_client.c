@@ -96,11 +96,23 @@ void raw_fini(struct raw_client *c)
 	pw_conn_free(c->conn);
 }
 
+static void on_sent(struct pw_send *s, int err)
+{
+	struct raw_call *call = pw_container_of(s, struct raw_call, send);
+
+	(void)err;
+	call->sent = true;
+}
+
 static void send_it(struct raw_client *c, uint16_t slot)
 {
-	c->calls[slot].answered = false;
-	if (pw_conn_send(c->conn, &c->calls[slot].send))
-		c->calls[slot].answered = true;
+	struct raw_call *call = &c->calls[slot];
+
+	call->answered = false;
+	call->sent = false;
+	call->send.done = on_sent;
+	if (pw_conn_send(c->conn, &call->send))
+		call->answered = call->sent = true;
 }
 
 void raw_start(struct raw_client *c, uint16_t slot, const struct pw_cmd *cmd, const void *payload,
@@ -128,7 +140,8 @@ int raw_wait(struct raw_client *c, uint16_t slot)
 {
 	struct raw_call *call = &c->calls[slot];
 
-	if (!c->run_until(c->loop, &call->answered))
+	/* both: the answer may come before the transport lets go of the request */
+	if (!c->run_until(c->loop, &call->answered) || !c->run_until(c->loop, &call->sent))
 		return -ETIMEDOUT;
 	if (!call->rsp.type)
 		return -ENOTCONN;

@@ -17,6 +17,7 @@ struct raw_call {
 	uint8_t *out; /* where the answer's payload lands */
 	uint32_t out_max;
 	bool answered;
+	bool sent; /* the transport has let go of @send */
 };
 
 struct raw_client {
