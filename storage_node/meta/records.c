@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* records.c -- keys and values of the metadata tables
  *
- * The cookie of a name is SipHash-2-4 of it with the filesystem's secret key, the top bit cleared (cookies
- * travel through signed interfaces) and 0 mapped to 1 (0 means "from the start").
+ * The cookie of a name is SipHash-2-4 of it with the filesystem's secret key, the top bit cleared
+ * (cookies travel through signed interfaces) and 0 mapped to 1 (0 means "from the start").
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include "storage_node/meta/records.h"
 #include "storage_node/store/segment.h"
 
-#define COOKIE_MAX ((uint64_t)INT64_MAX)
+#define COOKIE_MAX  ((uint64_t)INT64_MAX)
 /* table, parent, hash */
 #define DIRENT_HEAD 17u
 #define SEGMENT_KEY 14u

@@ -6,9 +6,9 @@
  *
  *	I  ino                          -> struct pws_inode, then the target of a symlink
  *	D  parent, hash(name), name     -> struct pws_dirent_val; the hash is the readdir cookie
- *	B  ino, chunk, segment          -> struct pws_segment (store/segment.h): 64 KiB of the chunk index
+ *	B  ino, chunk, segment          -> struct pws_segment (store/segment.h): 64 KiB of data
  *	O  ino                          -> struct pws_orphan: removed but open, or a tail to reclaim
- *	R  client id, slot              -> struct pws_reply: last mutation of the slot and its answer
+ *	R  client id, slot              -> struct pws_reply: last mutation and its answer
  *	C  client id                    -> struct pws_client: a session that may come back
  *	A                               -> u64 next inode number
  *	G  name                         -> superblock, counters
@@ -49,8 +49,8 @@ struct pws_inode {
 	uint64_t size; /* file: bytes; symlink: target length; directory: entries */
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint64_t change;
-	uint64_t parent; /* directory: its parent; file: where it was last linked, a hint for messages */
-	uint64_t blocks; /* of 4 KiB, allocated; kept by the chunk store's rows in the same commit */
+	uint64_t parent; /* directory: its parent; file: where it was last linked, a hint */
+	uint64_t blocks; /* of 4 KiB, allocated; in step with the chunk store's rows */
 	uint32_t generation;
 	uint32_t trunc_gen; /* grows with every truncation that cuts */
 	uint64_t dead_from; /* rows at or after this offset ... */

@@ -3,8 +3,8 @@
  *
  *	append -> open batch -> closed -> being written -> written -> flushed
  *
- * At most one batch is being written, so that what is written is always a prefix. A batch that crosses the
- * end of the ring is written in two parts.
+ * At most one batch is being written, so that what is written is always a prefix. A batch that
+ * crosses the end of the ring is written in two parts.
  */
 #include <assert.h>
 #include <errno.h>
@@ -26,7 +26,7 @@ struct batch {
 
 struct pws_journal {
 	struct pws_journal_opts o;
-	struct batch *open; /* fills; NULL: none */
+	struct batch *open;    /* fills; NULL: none */
 	struct pw_list closed; /* batch.node; complete, in order */
 	struct batch *writing;
 	struct pw_list spare; /* batch.node */
@@ -37,7 +37,7 @@ struct pws_journal {
 	uint32_t nr_writes; /* parts of the batch still being written */
 	int write_err;
 	bool flushing;
-	uint64_t flush_seq; /* what the running flush covers */
+	uint64_t flush_seq;	   /* what the running flush covers */
 	uint64_t want_lo, want_hi; /* wanted and not flushed: some in between; lo > hi: none */
 	uint64_t written_seq, flushed_seq;
 	int err;

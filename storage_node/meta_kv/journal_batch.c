@@ -8,7 +8,7 @@
 #include "storage_node/meta_kv/journal_batch.h"
 
 #define FLAG_DELETE 1u
-#define CRC_OFFSET 4u
+#define CRC_OFFSET  4u
 
 struct disk_head {
 	uint32_t magic, crc, len, nr_commits;

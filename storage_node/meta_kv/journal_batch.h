@@ -3,9 +3,9 @@
  *
  *	header, 80 bytes, little-endian
  *	  u32 magic "PWJ1"    u32 crc          CRC32C of the len bytes with this field 0
- *	  u32 len             u32 nr_commits   bytes with the header; on the disk padded with zeros to 4 KiB
+ *	  u32 len             u32 nr_commits   with the header; zeros follow up to 4 KiB
  *	  u16 version 1       u16 0            u32 prev_crc     crc of the batch before
- *	  u64 salt            u64 epoch        random per filesystem; grows with every start of the node
+ *	  u64 salt            u64 epoch        random per filesystem; grows with every start
  *	  u64 pos             u64 first_seq    in bytes since the ring was new; of its commits
  *	  u64 last_seq        u64 flushed_seq  known to be on media when the batch was closed
  *	commit: u32 bytes, u32 nr_muts, then the mutations
@@ -19,13 +19,13 @@
 
 #include "storage_node/meta_kv/meta_kv.h"
 
-#define PWS_BATCH_MAGIC 0x314a5750u
-#define PWS_BATCH_VERSION 1u
-#define PWS_BATCH_HEAD_BYTES 80u
+#define PWS_BATCH_MAGIC	       0x314a5750u
+#define PWS_BATCH_VERSION      1u
+#define PWS_BATCH_HEAD_BYTES   80u
 #define PWS_BATCH_COMMIT_BYTES 8u
-#define PWS_BATCH_MUT_BYTES 8u
+#define PWS_BATCH_MUT_BYTES    8u
 /* One commit of the largest size fits; what a batch holds at most. */
-#define PWS_BATCH_MAX_BYTES ((1u << 20) + (64u << 10))
+#define PWS_BATCH_MAX_BYTES    ((1u << 20) + (64u << 10))
 
 struct pws_batch_head {
 	uint32_t crc; /* set by encode */

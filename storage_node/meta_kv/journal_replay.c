@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* journal_replay.c -- the reading side of the ring, at start-up
  *
- * A batch stands if it is where its predecessor ended, is intact, and names its predecessor: position, first
- * commit, checksum of the one before, salt and epoch. The epoch keeps out what an earlier replay gave up:
- * those batches may still lie further on in the ring.
- * The first one that does not stand ends the replay: it is what a power cut left unfinished. Unless a later
- * batch exists which says that this place had been flushed: then acknowledged commits are damaged, and that
- * must not be passed over in silence.
+ * A batch stands if it is where its predecessor ended, is intact, and names its predecessor:
+ * position, first commit, checksum of the one before, salt and epoch. The epoch keeps out what an
+ * earlier replay gave up: those batches may still lie further on in the ring.
+ * The first one that does not stand ends the replay: it is what a power cut left unfinished. Unless
+ * a later batch exists which says that this place had been flushed: then acknowledged commits are
+ * damaged, and that must not be passed over in silence.
  */
 #include <assert.h>
 #include <errno.h>
@@ -20,7 +20,7 @@
 
 struct replay {
 	const struct pws_journal_opts *o;
-	uint8_t *buf; /* owns; one batch */
+	uint8_t *buf;		 /* owns; one batch */
 	struct pws_kv_mut *muts; /* owns */
 };
 

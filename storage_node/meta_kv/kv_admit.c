@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_admit.c -- the life of a commit in the "lmdb" engine, and who is told when
  *
- *	commit -> checked -> [in line for a checkpoint] -> applied, in the open batch -> written -> flushed
+ *	commit -> checked -> [in line for a checkpoint] -> applied, in a batch -> written -> flushed
  *
- * A commit is visible once it is applied. It is told "done" when it is written (durability = interval) or
- * flushed (always, or sync). Whoever failed is told in the next turn, never from within commit().
+ * A commit is visible once it is applied. It is told "done" when it is written (durability =
+ * interval) or flushed (always, or sync). Whoever failed is told in the next turn, never from
+ * within commit().
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,7 +15,8 @@
 #include "common/fault.h"
 #include "storage_node/meta_kv/kv_lmdb.h"
 
-/* Room in the index ----------------------------------------------------------------------------- */
+/* Room in the index -----------------------------------------------------------------------------
+ */
 
 /* What a map may make the index grow by: records are copied, pages are half full after splits. */
 static uint64_t growth(const struct pws_kv_map *m)
@@ -30,8 +32,7 @@ static uint64_t reserve_bytes(const struct kv_lmdb *k)
 /* Would @more bytes leave @spare bytes of the index free? */
 static bool has_room(const struct kv_lmdb *k, uint64_t more, uint64_t spare)
 {
-	return growth(k->active) + growth(k->frozen) + more + spare <=
-	       pws_kv_index_room(k->index);
+	return growth(k->active) + growth(k->frozen) + more + spare <= pws_kv_index_room(k->index);
 }
 
 bool kv_admit_has_room(const struct pws_kv *kv)
@@ -41,7 +42,8 @@ bool kv_admit_has_room(const struct pws_kv *kv)
 	return has_room(k, 0, reserve_bytes(k));
 }
 
-/* A removal comes with puts of its own (the parent's times, the reply); only what adds is refused. */
+/* A removal comes with puts of its own (the parent's times, the reply); only what adds is refused.
+ */
 static bool only_adds(struct kv_lmdb *k, const struct pws_kv_commit *c)
 {
 	bool adds = false;
@@ -57,7 +59,8 @@ static bool only_adds(struct kv_lmdb *k, const struct pws_kv_commit *c)
 	return adds;
 }
 
-/* Commits --------------------------------------------------------------------------------------- */
+/* Commits ---------------------------------------------------------------------------------------
+ */
 
 static bool flush_before_done(const struct kv_lmdb *k, bool sync)
 {
@@ -85,16 +88,14 @@ static int judge(struct kv_lmdb *k, const struct pws_kv_commit *c, uint64_t byte
 	if (!err)
 		err = pws_kv_map_reserve(k->active, c->nr_muts, bytes);
 	if (!err && c->nr_muts)
-		err = pws_journal_reserve(k->journal,
-					  pws_batch_commit_bytes(c->muts, c->nr_muts));
+		err = pws_journal_reserve(k->journal, pws_batch_commit_bytes(c->muts, c->nr_muts));
 	return err;
 }
 
 static void arm_interval(struct kv_lmdb *k)
 {
 	if (k->o.interval_ns && !pw_timer_armed(&k->interval))
-		pw_timer_arm(k->kv.loop, &k->interval,
-			     pw_loop_now(k->kv.loop) + k->o.interval_ns);
+		pw_timer_arm(k->kv.loop, &k->interval, pw_loop_now(k->kv.loop) + k->o.interval_ns);
 }
 
 /* Nothing can fail from here on. */
@@ -138,7 +139,8 @@ static void judge_and_apply(struct kv_lmdb *k, struct pws_kv_commit *c, uint64_t
 		apply(k, c);
 }
 
-/* Is the active overlay's half of the ring, or the index, too small for this commit as things stand? */
+/* Is the active overlay's half of the ring, or the index, too small for this commit as things
+ * stand? */
 static bool lacks_room(struct kv_lmdb *k, const struct pws_kv_commit *c, uint64_t bytes)
 {
 	uint32_t n = pws_batch_commit_bytes(c->muts, c->nr_muts);
@@ -254,7 +256,8 @@ void kv_admit_commit(struct pws_kv *kv, struct pws_kv_commit *c)
 		judge_and_apply(k, c, bytes);
 }
 
-/* Waiters --------------------------------------------------------------------------------------- */
+/* Waiters ---------------------------------------------------------------------------------------
+ */
 
 void kv_admit_wait(struct pws_kv *kv, struct pws_kv_waiter *w)
 {
@@ -271,8 +274,8 @@ void kv_admit_wait(struct pws_kv *kv, struct pws_kv_waiter *w)
 	pw_list_insert(&w->node, at, at->next);
 	if (flush && !k->err)
 		pws_journal_want_flush(k->journal, w->seq);
-	if (k->err || w->seq <= (flush ? pws_journal_flushed_seq(k->journal) :
-					 pws_journal_written_seq(k->journal)))
+	if (k->err || w->seq <= (flush ? pws_journal_flushed_seq(k->journal)
+				       : pws_journal_written_seq(k->journal)))
 		kv_admit_kick(k);
 }
 
@@ -280,11 +283,12 @@ uint64_t kv_admit_durable_seq(const struct pws_kv *kv)
 {
 	const struct kv_lmdb *k = pw_container_of(kv, const struct kv_lmdb, kv);
 
-	return k->o.interval_ns ? pws_journal_written_seq(k->journal) :
-				  pws_journal_flushed_seq(k->journal);
+	return k->o.interval_ns ? pws_journal_written_seq(k->journal)
+				: pws_journal_flushed_seq(k->journal);
 }
 
-/* Telling --------------------------------------------------------------------------------------- */
+/* Telling ---------------------------------------------------------------------------------------
+ */
 
 /* Those up to @seq are done; with @err, all that are left have failed. */
 static void tell_commits(struct pw_list *list, uint64_t seq, int err)
@@ -365,9 +369,9 @@ static void on_interval(struct pw_timer *t)
 
 bool kv_admit_idle(const struct kv_lmdb *k)
 {
-	return pw_list_empty(&k->line) && pw_list_empty(&k->over) &&
-	       pw_list_empty(&k->for_write) && pw_list_empty(&k->for_flush) &&
-	       pw_list_empty(&k->wait_write) && pw_list_empty(&k->wait_flush);
+	return pw_list_empty(&k->line) && pw_list_empty(&k->over) && pw_list_empty(&k->for_write) &&
+	       pw_list_empty(&k->for_flush) && pw_list_empty(&k->wait_write) &&
+	       pw_list_empty(&k->wait_flush);
 }
 
 void kv_admit_kick(struct kv_lmdb *k)

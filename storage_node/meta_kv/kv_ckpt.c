@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_ckpt.c -- checkpoints of the "lmdb" engine: the overlay goes into the index
  *
- *	freeze -> wait until all of it is flushed -> the index applies it -> drop it; its part of the ring is free
+ *	freeze -> wait until all of it is flushed -> the index applies it -> drop it, free the ring
  *
- * Started when the active overlay has filled its half of the ring, some time after the first change, and by
- * stop. No room on the index's disk: tried again, the journal has it all; commits go on until the ring's
- * other half is full, too. Any other failure is final, as that of a flush.
+ * Started when the active overlay has filled its half of the ring, some time after the first
+ * change, and by stop. No room on the index's disk: tried again, the journal has it all; commits go
+ * on until the ring's other half is full, too. Any other failure is final, as that of a flush.
  */
 #include <assert.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "storage_node/meta_kv/kv_lmdb.h"
 
 #define CKPT_AFTER_NS (30 * PW_NS_PER_S)
-#define CKPT_SOON_NS (1 * PW_NS_PER_S) /* when room is short: what is deleted may make some */
+#define CKPT_SOON_NS  (1 * PW_NS_PER_S) /* when room is short: what is deleted may make some */
 #define CKPT_RETRY_NS (1 * PW_NS_PER_S)
 
 static void on_applied(struct pws_kv_index_apply *a)
@@ -37,8 +37,7 @@ static void on_applied(struct pws_kv_index_apply *a)
 	case -EAGAIN:
 		pw_log_rl(PW_LOG_WARN, "index %s: checkpoint failed, %s; trying again",
 			  k->o.index_dir, pw_err_text(a->err));
-		pw_timer_arm(k->kv.loop, &k->ckpt_timer,
-			     pw_loop_now(k->kv.loop) + CKPT_RETRY_NS);
+		pw_timer_arm(k->kv.loop, &k->ckpt_timer, pw_loop_now(k->kv.loop) + CKPT_RETRY_NS);
 		break;
 	default:
 		kv_lmdb_fail(k, a->err, "checkpoint failed");
@@ -67,8 +66,7 @@ void kv_ckpt_start(struct kv_lmdb *k)
 	if (!err)
 		err = pws_kv_map_new(&fresh);
 	if (err) {
-		pw_timer_arm(k->kv.loop, &k->ckpt_timer,
-			     pw_loop_now(k->kv.loop) + CKPT_RETRY_NS);
+		pw_timer_arm(k->kv.loop, &k->ckpt_timer, pw_loop_now(k->kv.loop) + CKPT_RETRY_NS);
 		return;
 	}
 	pw_timer_cancel(k->kv.loop, &k->ckpt_timer);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_index.h -- the checkpointed index below the journal and the overlay
  *
- * Link-time seam: kv_index_lmdb.c in the programs, a map in tests. Holds records up to a journal mark;
- * apply moves it to a later mark in one durable step: after a power cut it is at the old mark or at the new
- * one. Nothing blocks the loop but open and apply_now; reads go on while an apply runs and see the old state
- * until its done.
+ * Link-time seam: kv_index_lmdb.c in the programs, a map in tests. Holds records up to a journal
+ * mark; apply moves it to a later mark in one durable step: after a power cut it is at the old mark
+ * or at the new one. Nothing blocks the loop but open and apply_now; reads go on while an apply
+ * runs and see the old state until its done.
  * Thread: loop thread.      Must not know: commits, batches.
  */
 #ifndef PWS_KV_INDEX_H

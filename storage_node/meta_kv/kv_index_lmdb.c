@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_index_lmdb.c -- the index in an LMDB environment
  *
- * One database. Stored value: u64 seq | u32 CRC32C of key, seq and value | value; LMDB has no checksums of
- * its own. The state is a record whose key no table has (first byte 0).
+ * One database. Stored value: u64 seq | u32 CRC32C of key, seq and value | value; LMDB has no
+ * checksums of its own. The state is a record whose key no table has (first byte 0).
  *
- * An apply runs in a thread of its own: one write transaction, committed with LMDB's fdatasync, then a look
- * at how much room there is. The loop reads through one read transaction, renewed when an apply is done.
+ * An apply runs in a thread of its own: one write transaction, committed with LMDB's fdatasync,
+ * then a look at how much room there is. The loop reads through one read transaction, renewed when
+ * an apply is done.
  *
- * Room. map_bytes is policy; the real map is larger, because LMDB copies pages and reuses old ones only two
- * transactions later, so an apply that policy let in always fits. The file is allocated some way ahead of
- * what is used, so that removals work when the disk below is full.
+ * Room. map_bytes is policy; the real map is larger, because LMDB copies pages and reuses old ones
+ * only two transactions later, so an apply that policy let in always fits. The file is allocated
+ * some way ahead of what is used, so that removals work when the disk below is full.
  */
 #include <assert.h>
 #include <errno.h>
@@ -30,10 +31,10 @@
 #include "storage_node/meta_kv/kv_commit.h"
 #include "storage_node/meta_kv/kv_index.h"
 
-#define HEAD_BYTES 12u
+#define HEAD_BYTES    12u
 #define STATE_VERSION 1u
-#define AHEAD_MIN (4ull << 20)
-#define AHEAD_MAX (128ull << 20)
+#define AHEAD_MIN     (4ull << 20)
+#define AHEAD_MAX     (128ull << 20)
 
 static const uint8_t state_key[] = { PWS_KV_OWN_PREFIX, 'i', 'n', 'd', 'e', 'x' };
 
@@ -51,10 +52,10 @@ struct pws_kv_index {
 	struct pw_loop *loop;
 	MDB_env *env; /* owns */
 	MDB_dbi dbi;
-	MDB_txn *read; /* owns; valid when read_err is 0 */
+	MDB_txn *read;	    /* owns; valid when read_err is 0 */
 	MDB_cursor *cursor; /* owns; of read */
 	int read_err;
-	uint64_t map_bytes; /* policy */
+	uint64_t map_bytes;  /* policy */
 	uint64_t real_bytes; /* of LMDB's map: address space */
 	struct pws_kv_index_state state;
 	uint64_t room; /* told by the last apply */
@@ -63,7 +64,7 @@ struct pws_kv_index {
 	pthread_t thread;
 	struct pw_loop_msg msg;
 	uint64_t new_room; /* the thread's */
-	bool map_full; /* the thread's: the real map was too small after all */
+	bool map_full;	   /* the thread's: the real map was too small after all */
 };
 
 static int from_mdb(int rc)
@@ -87,7 +88,8 @@ static int from_mdb(int rc)
 	}
 }
 
-/* Stored values --------------------------------------------------------------------------------- */
+/* Stored values ---------------------------------------------------------------------------------
+ */
 
 static uint32_t value_crc(struct pws_slice key, uint64_t seq, struct pws_slice val)
 {
@@ -177,7 +179,8 @@ static int get_state(struct pws_kv_index *x, struct pws_kv_index_state *ret)
 	return 0;
 }
 
-/* Reads ----------------------------------------------------------------------------------------- */
+/* Reads -----------------------------------------------------------------------------------------
+ */
 
 static int renew_read(struct pws_kv_index *x)
 {
@@ -225,7 +228,8 @@ int pws_kv_index_next(struct pws_kv_index *x, struct pws_slice begin, struct pws
 	return decode(&k, &v, ret);
 }
 
-/* Room ------------------------------------------------------------------------------------------ */
+/* Room ------------------------------------------------------------------------------------------
+ */
 
 /* Pages that LMDB's free list holds. */
 static int count_free(MDB_txn *txn, uint64_t *ret)
@@ -285,7 +289,8 @@ static int measure_room(struct pws_kv_index *x, uint64_t *ret)
 	return 0; /* a filesystem without fallocate has to do without the allowance */
 }
 
-/* Apply ----------------------------------------------------------------------------------------- */
+/* Apply -----------------------------------------------------------------------------------------
+ */
 
 static int apply_in(struct pws_kv_index *x, MDB_txn *txn, const struct pws_kv_index_apply *a)
 {
@@ -332,7 +337,8 @@ static int apply_all(struct pws_kv_index *x, const struct pws_kv_index_apply *a)
 static int adopt(struct pws_kv_index *x, const struct pws_kv_index_apply *a, int err)
 {
 	if (x->map_full) {
-		/* the next try has more; what is too much for policy is refused before it comes here */
+		/* the next try has more; what is too much for policy is refused before it comes
+		 * here */
 		x->map_full = false;
 		mdb_txn_reset(x->read);
 		x->real_bytes += x->real_bytes / 2;
@@ -405,7 +411,8 @@ int pws_kv_index_apply_now(struct pws_kv_index *x, struct pws_kv_index_apply *a)
 	return a->err;
 }
 
-/* Life ------------------------------------------------------------------------------------------ */
+/* Life ------------------------------------------------------------------------------------------
+ */
 
 /* The directory's own entry has to survive, too. */
 static int make_dir(const char *dir)

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_lmdb.c -- the "lmdb" engine: open and recovery, reads, stop; its parts are named in kv_lmdb.h
  *
- * Recovery. The index holds everything up to its mark; batches behind it are replayed into a map. Data blocks
- * are written before the commit that names them but may not be on media when the power goes, so the records
- * of batches that are not known to be flushed are verified. Only those that the replay leaves in place:
- * blocks of a record that a later, durable commit replaced may carry something else by now. If one fails, its
- * batch and all later ones were never durable; the replay is done again up to there. (Why the rest is sound:
- * take the last durable commit D. What is in place after D names blocks that were flushed with it, and that
- * nobody may have reused, because they become free only by a later commit that is durable. So a replay up to
- * D passes; one beyond D passes only if all that it names is there.)
- * What stands is flushed (after kill -9 it may never have been), applied to the index with the next epoch,
- * and only then is anything written to the ring.
+ * Recovery. The index holds everything up to its mark; batches behind it are replayed into a map.
+ * Data blocks are written before the commit that names them but may not be on media when the power
+ * goes, so the records of batches that are not known to be flushed are verified. Only those that
+ * the replay leaves in place: blocks of a record that a later, durable commit replaced may carry
+ * something else by now. If one fails, its batch and all later ones were never durable; the replay
+ * is done again up to there. (Why the rest is sound: take the last durable commit D. What is in
+ * place after D names blocks that were flushed with it, and that nobody may have reused, because
+ * they become free only by a later commit that is durable. So a replay up to D passes; one beyond D
+ * passes only if all that it names is there.) What stands is flushed (after kill -9 it may never
+ * have been), applied to the index with the next epoch, and only then is anything written to the
+ * ring.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,7 +24,8 @@
 #include "common/random.h"
 #include "storage_node/meta_kv/kv_lmdb.h"
 
-/* Reads ----------------------------------------------------------------------------------------- */
+/* Reads -----------------------------------------------------------------------------------------
+ */
 
 int kv_lmdb_find(struct kv_lmdb *k, struct pws_slice key, struct pws_kv_rec *ret)
 {
@@ -139,7 +141,8 @@ static int lmdb_next(struct pws_kv *kv, struct pws_slice begin, struct pws_slice
 	return merge_next(&m, rec);
 }
 
-/* Life ------------------------------------------------------------------------------------------ */
+/* Life ------------------------------------------------------------------------------------------
+ */
 
 void kv_lmdb_fail(struct kv_lmdb *k, int err, const char *why)
 {
@@ -182,8 +185,8 @@ static void lmdb_get_stats(const struct pws_kv *kv, struct pws_kv_stats *ret)
 	ret->batches = j.batches;
 	ret->flushes = j.flushes;
 	ret->journal_bytes = j.bytes;
-	ret->overlay_bytes = pws_kv_map_mem_bytes(k->active) +
-			     (k->frozen ? pws_kv_map_mem_bytes(k->frozen) : 0);
+	ret->overlay_bytes =
+		pws_kv_map_mem_bytes(k->active) + (k->frozen ? pws_kv_map_mem_bytes(k->frozen) : 0);
 }
 
 static void lmdb_stop(struct pws_kv *kv, void (*done)(void *arg, int err), void *arg)
@@ -248,7 +251,8 @@ static const struct pws_kv_ops lmdb_ops = {
 	.close = lmdb_close,
 };
 
-/* Recovery -------------------------------------------------------------------------------------- */
+/* Recovery --------------------------------------------------------------------------------------
+ */
 
 static int replay_commit(void *arg, uint64_t seq, const struct pws_kv_mut *muts, uint32_t nr)
 {
@@ -345,7 +349,8 @@ static int recover(struct kv_lmdb *k, const struct pws_journal_opts *jo, bool is
 		err = pws_journal_in_use(jo);
 		if (err > 0) {
 			pw_log_err("index %s: empty, but the journal on the disk is not: the index "
-				   "is lost, or belongs to another disk", k->o.index_dir);
+				   "is lost, or belongs to another disk",
+				   k->o.index_dir);
 			return -EBADMSG;
 		}
 		if (!err)

@@ -5,14 +5,15 @@
  *	kv_admit.c     commits: checks, room, the line of those that wait; who is told when
  *	kv_ckpt.c      overlay -> index
  *
- * Records are looked for in the active overlay, then in the frozen one, then in the index. A commit goes to
- * the active overlay and to the journal. A checkpoint freezes the active overlay, waits until all of it is
- * flushed (the index must not hold what a power cut can take from the journal: its rows may name data blocks
- * that are not there), and has the index apply it. Then the frozen overlay and its part of the ring are free.
+ * Records are looked for in the active overlay, then in the frozen one, then in the index. A commit
+ * goes to the active overlay and to the journal. A checkpoint freezes the active overlay, waits
+ * until all of it is flushed (the index must not hold what a power cut can take from the journal:
+ * its rows may name data blocks that are not there), and has the index apply it. Then the frozen
+ * overlay and its part of the ring are free.
  *
- * Room in the ring: each of the two overlays may fill half of it, so a batch never waits for room. A commit
- * that would make the active one larger than its half freezes it, or, while the frozen one is still there,
- * waits in line, unapplied, as a copy.
+ * Room in the ring: each of the two overlays may fill half of it, so a batch never waits for room.
+ * A commit that would make the active one larger than its half freezes it, or, while the frozen one
+ * is still there, waits in line, unapplied, as a copy.
  */
 #ifndef PWS_KV_LMDB_H
 #define PWS_KV_LMDB_H
@@ -23,12 +24,12 @@
 struct kv_lmdb {
 	struct pws_kv kv;
 	struct pws_kv_lmdb_opts o;
-	struct pws_kv_index *index; /* owns */
+	struct pws_kv_index *index;  /* owns */
 	struct pws_journal *journal; /* owns */
-	struct pws_kv_map *active; /* owns */
-	struct pws_kv_map *frozen; /* owns; NULL: no checkpoint is under way */
-	uint64_t half_bytes; /* of the ring, for each overlay */
-	uint64_t active_pos; /* where the active overlay's first batch begins */
+	struct pws_kv_map *active;   /* owns */
+	struct pws_kv_map *frozen;   /* owns; NULL: no checkpoint is under way */
+	uint64_t half_bytes;	     /* of the ring, for each overlay */
+	uint64_t active_pos;	     /* where the active overlay's first batch begins */
 
 	uint64_t last_seq;
 	int err; /* the engine is dead: -EIO for every commit */
@@ -36,9 +37,9 @@ struct kv_lmdb {
 
 	/* kv_admit.c */
 	struct pw_list line; /* pws_kv_commit.node: copies that wait for a checkpoint, in order */
-	struct pw_list for_write, for_flush; /* pws_kv_commit.node by seq; told when that far */
+	struct pw_list for_write, for_flush;   /* pws_kv_commit.node by seq; told when that far */
 	struct pw_list wait_write, wait_flush; /* pws_kv_waiter.node by seq */
-	struct pw_list over; /* pws_kv_commit.node: err is set, told next turn */
+	struct pw_list over;		       /* pws_kv_commit.node: err is set, told next turn */
 	struct pw_ready ready;
 	struct pw_timer interval; /* durability = interval: the next flush */
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_map.c -- skip list over pooled blocks
  *
- * A node is one block: entry, tower, key, room for the first value. A value that outgrows its room moves to
- * a block of its own. Blocks come in size classes (steps of 16 bytes up to 1 KiB, then powers of two); a
- * free block waits in the list of its class. The height of towers comes from a generator with a fixed seed:
- * a simulated run repeats.
+ * A node is one block: entry, tower, key, room for the first value. A value that outgrows its room
+ * moves to a block of its own. Blocks come in size classes (steps of 16 bytes up to 1 KiB, then
+ * powers of two); a free block waits in the list of its class. The height of towers comes from a
+ * generator with a fixed seed: a simulated run repeats.
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,18 +14,18 @@
 #include "common/fault.h"
 #include "storage_node/meta_kv/kv_map.h"
 
-#define MAX_LEVEL 16u /* with one in four: 4 G records */
+#define MAX_LEVEL   16u /* with one in four: 4 G records */
 #define PIECE_BYTES (256u << 10)
-#define SMALL_STEP 16u
-#define SMALL_MAX 1024u
-#define NR_SMALL (SMALL_MAX / SMALL_STEP)
-#define NR_CLASSES (NR_SMALL + 7u) /* 2 KiB ... 128 KiB */
+#define SMALL_STEP  16u
+#define SMALL_MAX   1024u
+#define NR_SMALL    (SMALL_MAX / SMALL_STEP)
+#define NR_CLASSES  (NR_SMALL + 7u) /* 2 KiB ... 128 KiB */
 
 struct map_node {
 	struct pws_kv_ent ent;
-	uint32_t block_bytes; /* of this node's block */
-	uint32_t val_bytes; /* room that ent.val or, for a tombstone, @room points to */
-	void *room; /* of the value: in this block or in one of its own */
+	uint32_t block_bytes;	 /* of this node's block */
+	uint32_t val_bytes;	 /* room that ent.val or, for a tombstone, @room points to */
+	void *room;		 /* of the value: in this block or in one of its own */
 	struct map_node *next[]; /* as many as the tower is high */
 };
 
@@ -45,8 +45,8 @@ struct cut { /* memory not handed out yet */
 
 struct pws_kv_map {
 	struct map_piece *pieces; /* owns */
-	struct cut fresh; /* of the newest piece; what reserve() promises comes from here */
-	struct cut rest; /* of an older piece; used up first */
+	struct cut fresh;	  /* of the newest piece; what reserve() promises comes from here */
+	struct cut rest;	  /* of an older piece; used up first */
 	struct free_block *free[NR_CLASSES];
 	uint64_t nr, live_bytes, mem_bytes;
 	uint64_t rnd;
@@ -125,7 +125,8 @@ static void shelve(struct pws_kv_map *m, struct cut *cut)
 
 int pws_kv_map_reserve(struct pws_kv_map *m, uint32_t nr, uint64_t bytes)
 {
-	/* worst case: every put makes a node and moves a value, each rounded up to twice its size */
+	/* worst case: every put makes a node and moves a value, each rounded up to twice its size
+	 */
 	size_t per_node = sizeof(struct map_node) + MAX_LEVEL * sizeof(struct map_node *);
 	size_t need = 2 * (bytes + nr * (per_node + 2 * SMALL_STEP));
 	struct map_piece *p;

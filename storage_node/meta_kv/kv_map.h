@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_map.h -- ordered map in memory: the overlay of kv_lmdb.c, and all of kv_mem.c
  *
- * A skip list in memory of its own: blocks are cut from large pieces and reused by size, the pieces are
- * given back only by free(), so that dropping an overlay of a million records is cheap. Deletions are kept
- * as tombstones: an overlay must hide what the index below still has.
- * Thread: one at a time; a map that nobody changes may be read by another one (happens-before is the
- * caller's).      Allocates: in new() and reserve() only.      Must not know: journals, disks.
+ * A skip list in memory of its own: blocks are cut from large pieces and reused by size, the pieces
+ * are given back only by free(), so that dropping an overlay of a million records is cheap.
+ * Deletions are kept as tombstones: an overlay must hide what the index below still has.
+ * Thread: one at a time; a map that nobody changes may be read by another one (happens-before is
+ * the caller's).      Allocates: in new() and reserve() only.      Must not know: journals, disks.
  */
 #ifndef PWS_KV_MAP_H
 #define PWS_KV_MAP_H
@@ -36,7 +36,7 @@ static inline struct pws_slice pws_kv_ent_val(const struct pws_kv_ent *e)
 int pws_slice_cmp(struct pws_slice a, struct pws_slice b);
 
 int pws_kv_map_new(struct pws_kv_map **ret); /* -ENOMEM */
-void pws_kv_map_free(struct pws_kv_map *m); /* accepts NULL */
+void pws_kv_map_free(struct pws_kv_map *m);  /* accepts NULL */
 
 /**
  * pws_kv_map_reserve - memory for the puts to come
@@ -58,8 +58,8 @@ const struct pws_kv_ent *pws_kv_map_get(const struct pws_kv_map *m, struct pws_s
 const struct pws_kv_ent *pws_kv_map_seek(const struct pws_kv_map *m, struct pws_slice key);
 const struct pws_kv_ent *pws_kv_map_after(const struct pws_kv_ent *e);
 
-uint64_t pws_kv_map_nr(const struct pws_kv_map *m); /* records, tombstones included */
+uint64_t pws_kv_map_nr(const struct pws_kv_map *m);	    /* records, tombstones included */
 uint64_t pws_kv_map_live_bytes(const struct pws_kv_map *m); /* keys and values of all records */
-uint64_t pws_kv_map_mem_bytes(const struct pws_kv_map *m); /* memory taken from the system */
+uint64_t pws_kv_map_mem_bytes(const struct pws_kv_map *m);  /* memory taken from the system */
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kv_mem.c -- the volatile engine, and the one that tests make fail
  *
- * All records are in one map; a deleted key is taken out (its version is 0 again), so nothing grows. A
- * commit is judged and applied at once. What is told later (commits, waiters, fetches) stands in line until
- * the next turn, or until a timer with an injected delay: the line keeps its order and is told as a whole.
+ * All records are in one map; a deleted key is taken out (its version is 0 again), so nothing
+ * grows. A commit is judged and applied at once. What is told later (commits, waiters, fetches)
+ * stands in line until the next turn, or until a timer with an injected delay: the line keeps its
+ * order and is told as a whole.
  */
 #include <assert.h>
 #include <errno.h>

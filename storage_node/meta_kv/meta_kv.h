@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* meta_kv.h -- ordered key-value engine below names, inodes and the chunk index
  *
- * Engines: "lmdb" (kv_lmdb.c: a write-ahead journal on the node's disk, an overlay in memory, LMDB as the
- * checkpointed index) and "memory" (kv_mem.c: volatile; also the one that tests make fail: injected
- * conflicts, unknown outcomes, delays). Callers use txn.h, which sits on this.
+ * Engines: "lmdb" (kv_lmdb.c: a write-ahead journal on the node's disk, an overlay in memory, LMDB
+ * as the checkpointed index) and "memory" (kv_mem.c: volatile; also the one that tests make fail:
+ * injected conflicts, unknown outcomes, delays). Callers use txn.h, which sits on this.
  *
- * Contract of every engine: keys <= 300 bytes, values <= 64 KiB, <= 4096 mutations and <= 1 MiB per commit,
- * never split; commits are atomic and ordered; a commit is visible to reads at once and *durable* later.
- * Versions (seq) grow with every commit; absent keys have version 0 or that of their deletion.
- * Nobody may rely on phantom protection: "the directory is empty" is guarded by the directory's inode key.
+ * Contract of every engine: keys <= 300 bytes, values <= 64 KiB, <= 4096 mutations and <= 1 MiB per
+ * commit, never split; commits are atomic and ordered; a commit is visible to reads at once and
+ * *durable* later. Versions (seq) grow with every commit; absent keys have version 0 or that of
+ * their deletion. Nobody may rely on phantom protection: "the directory is empty" is guarded by the
+ * directory's inode key.
  * Thread: loop thread.
  */
 #ifndef PWS_META_KV_H
@@ -32,7 +33,7 @@ struct pws_slice {
 
 struct pws_kv_rec {
 	struct pws_slice key; /* set by ranges */
-	struct pws_slice val; /* borrowed until the next commit on this engine or the end of the turn */
+	struct pws_slice val; /* borrowed until the next commit or the end of the turn */
 	uint64_t seq; /* commit that wrote it */
 	uint64_t seen_seq; /* newest version met, deletions that a range passed over included: an
 			    * answer that rests on this read must not leave before it is durable */
@@ -56,8 +57,9 @@ struct pws_kv_commit {
 	/* Set by the engine */
 	uint64_t seq;
 	int err; /* 0; -EAGAIN a check failed; -EINPROGRESS outcome unknown; -ENOSPC; -EIO */
-	/* From the loop, never from within pws_kv_commit(). With err 0: durable as configured. Checks,
-	 * mutations and what they point to are borrowed only during the call of pws_kv_commit(). */
+	/* From the loop, never from within pws_kv_commit(). With err 0: durable as configured.
+	 * Checks, mutations and what they point to are borrowed only during the call of
+	 * pws_kv_commit(). */
 	void (*done)(struct pws_kv_commit *c);
 };
 
@@ -70,8 +72,9 @@ struct pws_kv_waiter {
 	void (*done)(struct pws_kv_waiter *w);
 };
 
-/* Asynchronous engines (PostgreSQL, a later issue) answer a read with -EINPROGRESS and call @done when the
- * read can be tried again; the engines of this issue never do, but txn.c handles it and tests inject it. */
+/* Asynchronous engines (PostgreSQL, a later issue) answer a read with -EINPROGRESS and call @done
+ * when the read can be tried again; the engines of this issue never do, but txn.c handles it and
+ * tests inject it. */
 struct pws_kv_fetch {
 	struct pw_list node;
 	void (*done)(struct pws_kv_fetch *f);
@@ -90,7 +93,8 @@ struct pws_kv_ops {
 	int (*next)(struct pws_kv *kv, struct pws_slice begin, struct pws_slice end,
 		    struct pws_kv_rec *rec, struct pws_kv_fetch *f);
 	void (*commit)(struct pws_kv *kv, struct pws_kv_commit *c);
-	/* Queues @w; done comes from the loop. A waiter for what is durable already is ready next turn. */
+	/* Queues @w; done comes from the loop. A waiter for what is durable already is ready next
+	 * turn. */
 	void (*wait)(struct pws_kv *kv, struct pws_kv_waiter *w);
 	uint64_t (*last_seq)(const struct pws_kv *kv);
 	uint64_t (*durable_seq)(const struct pws_kv *kv); /* as configured */
@@ -124,17 +128,19 @@ struct pws_kv_lmdb_opts {
 	const char *index_dir;
 	struct pws_disk *disk;
 	uint64_t journal_off, journal_bytes;
-	uint64_t interval_ns; /* 0: durability = always; else flush at most this long after a commit */
+	uint64_t interval_ns; /* 0: durability = always; else flush this long after a commit */
 	uint64_t map_bytes; /* LMDB's map: the largest index */
-	/* Recovery: may this record stand? Called for every record that the replay of batches written
-	 * after the last known flush would leave in place: the chunk store checks that the data blocks
-	 * that a row names are there (CRC). false ends the replay before the batch that wrote it; that
-	 * one was never acknowledged as durable. Not called for what a later batch replaced: the blocks
-	 * that only the older record named may be in use for something else by then. */
+	/* Recovery: may this record stand? Called for every record that the replay of batches
+	 * written after the last known flush would leave in place: the chunk store checks that the
+	 * data blocks that a row names are there (CRC). false ends the replay before the batch that
+	 * wrote it; that one was never acknowledged as durable. Not called for what a later batch
+	 * replaced: the blocks that only the older record named may be in use for something else by
+	 * then. */
 	bool (*verify)(void *arg, const struct pws_kv_mut *mut);
 	void *verify_arg;
 };
-/* Blocking (start-up): recovers. 0; -EBADMSG damaged; -EINVAL not ours or another version; -errno. */
+/* Blocking (start-up): recovers. 0; -EBADMSG damaged; -EINVAL not ours or another version; -errno.
+ */
 int pws_kv_lmdb_open(struct pw_loop *loop, const struct pws_kv_lmdb_opts *o, struct pws_kv **ret);
 
 #endif

@@ -8,9 +8,9 @@
  *	         | `--nothing to write--> WAIT until what was read is durable --> done(result)
  *	         `----fetched, EAGAIN----
  *
- * The keys that an attempt read or wrote are kept sorted: lookups are binary searches, walks that delete as
- * they go append, and the commit is in order as it stands. Keys and values are copied into blocks that never
- * move during an attempt, because the attempt may hold slices of them.
+ * The keys that an attempt read or wrote are kept sorted: lookups are binary searches, walks that
+ * delete as they go append, and the commit is in order as it stands. Keys and values are copied
+ * into blocks that never move during an attempt, because the attempt may hold slices of them.
  */
 #include <assert.h>
 #include <errno.h>
@@ -23,18 +23,19 @@
 
 #include "storage_node/meta_kv/txn.h"
 
-#define TRIES_AT_ONCE 10u
-#define PAUSE_NS (1 * PW_NS_PER_MS)
-#define PAUSE_MAX_NS (50 * PW_NS_PER_MS)
+#define TRIES_AT_ONCE  10u
+#define PAUSE_NS       (1 * PW_NS_PER_MS)
+#define PAUSE_MAX_NS   (50 * PW_NS_PER_MS)
 /* What an idle transaction may hold on to. */
 #define KEEP_BUF_BYTES (64u << 10)
-#define KEEP_KEYS 1024u
+#define KEEP_KEYS      1024u
 
 static void run(struct pws_txn *t);
 
-/* Buffer ---------------------------------------------------------------------------------------- */
+/* Buffer ----------------------------------------------------------------------------------------
+ */
 
-struct txn_block { /* at the start of a buffer that is not the inline one */
+struct txn_block {     /* at the start of a buffer that is not the inline one */
 	uint8_t *prev; /* inline_buf ends the chain */
 };
 
@@ -123,7 +124,8 @@ static bool copy_slice(struct pws_txn *t, struct pws_slice from, struct pws_slic
 	return true;
 }
 
-/* Keys ------------------------------------------------------------------------------------------ */
+/* Keys ------------------------------------------------------------------------------------------
+ */
 
 /* Index of the first key >= @key. */
 static uint32_t lower_bound(const struct pws_txn *t, struct pws_slice key, bool *ret_equal)
@@ -198,7 +200,8 @@ static struct pws_txn_key *note_read(struct pws_txn *t, struct pws_slice key, ui
 	return e;
 }
 
-/* Reads ----------------------------------------------------------------------------------------- */
+/* Reads -----------------------------------------------------------------------------------------
+ */
 
 static int read_done(struct pws_txn *t, int err, const struct pws_kv_rec *rec)
 {
@@ -297,7 +300,8 @@ int pws_txn_next(struct pws_txn *t, struct pws_slice begin, struct pws_slice end
 	}
 }
 
-/* Writes ---------------------------------------------------------------------------------------- */
+/* Writes ----------------------------------------------------------------------------------------
+ */
 
 static void put(struct pws_txn *t, struct pws_slice key, struct pws_slice val, bool keep)
 {
@@ -352,7 +356,8 @@ bool pws_txn_room(const struct pws_txn *t, uint32_t keys, uint32_t bytes)
 	       bytes <= PWS_KV_COMMIT_MAX - t->put_bytes;
 }
 
-/* Life ------------------------------------------------------------------------------------------ */
+/* Life ------------------------------------------------------------------------------------------
+ */
 
 static void reset(struct pws_txn *t)
 {

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* txn.h -- one optimistic transaction: a function that reads, decides and writes, run until it commits
+/* txn.h -- one optimistic transaction: a function that reads, decides and writes, run until it
+ * commits
  *
- * @attempt is pure but for what it does through pws_txn_get/next/put/del and its own result fields. It may
- * run several times: after -EAGAIN of a read (the engine fetches, then it runs again from the start) and
- * after a conflict. It sees its own puts. Its return value decides:
+ * @attempt is pure but for what it does through pws_txn_get/next/put/del and its own result fields.
+ * It may run several times: after -EAGAIN of a read (the engine fetches, then it runs again from
+ * the start) and after a conflict. It sees its own puts. Its return value decides:
  *	0        commit what was put; with nothing put, wait until what was read is durable
  *	-EAGAIN  a get or next said so: come again
- *	-errno   refuse: nothing is written, done(err) after what was read is durable; but puts made with
- *		 pws_txn_keep() survive (the reply row of a refused mutation)
+ *	-errno   refuse: nothing is written, done(err) after what was read is durable; but puts made
+ *		 with pws_txn_keep() survive (the reply row of a refused mutation)
  * So no answer ever reveals a state that a power cut could take back.
- * An engine may lose the outcome of a commit (-EINPROGRESS). Then attempt runs again, behind a barrier that
- * the lost commit cannot pass, and must find out by itself whether it was applied: a mutation keeps its
- * reply row and looks for it first. An attempt that cannot tell may be applied twice.
+ * An engine may lose the outcome of a commit (-EINPROGRESS). Then attempt runs again, behind a
+ * barrier that the lost commit cannot pass, and must find out by itself whether it was applied: a
+ * mutation keeps its reply row and looks for it first. An attempt that cannot tell may be applied
+ * twice.
  * Thread: loop thread.      Allocates: only when a transaction outgrows its inline buffer.
  */
 #ifndef PWS_TXN_H
@@ -62,7 +64,8 @@ void pws_txn_fini(struct pws_txn *t); /* idle */
 void pws_txn_start(struct pws_txn *t, int (*attempt)(struct pws_txn *),
 		   void (*done)(struct pws_txn *, int err));
 
-/* Only inside attempt. @ret: borrowed until attempt returns. 0; -ENOENT; -EAGAIN (return it); -EIO */
+/* Only inside attempt. @ret: borrowed until attempt returns. 0; -ENOENT; -EAGAIN (return it); -EIO
+ */
 int pws_txn_get(struct pws_txn *t, struct pws_slice key, struct pws_slice *ret);
 /* First live record in [begin, end), own puts and deletes seen. */
 int pws_txn_next(struct pws_txn *t, struct pws_slice begin, struct pws_slice end,

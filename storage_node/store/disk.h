@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* disk.h -- one file or block device: asynchronous O_DIRECT reads, writes and flushes
  *
- * Nothing else in the node touches the media. Link-time seam: disk_uring.c in the programs (io_uring,
- * fixed buffers where the arena is registered), tests/sim/lib in the simulation (keeps, loses or tears what
- * was not flushed when the power goes).
- * Rules of the media that both implement: a write is not durable before a flush that was *started after*
- * the write completed has completed; unflushed 512-byte sectors may persist in any order, or not.
- * Thread: loop thread; blocking calls only in open and pws_disk_do().      Must not know: files, keys, checksums.
+ * Nothing else in the node touches the media. Link-time seam: disk_uring.c in the programs
+ * (io_uring, fixed buffers where the arena is registered), tests/sim/lib in the simulation (keeps,
+ * loses or tears what was not flushed when the power goes).
+ * Rules of the media that both implement: a write is not durable before a flush that was *started
+ * after* the write completed has completed; unflushed 512-byte sectors may persist in any order, or
+ * not.
+ * Thread: loop thread; blocking calls only in open and pws_disk_do().      Must not know: files,
+ * keys, checksums.
  */
 #ifndef PWS_DISK_H
 #define PWS_DISK_H
@@ -40,17 +42,19 @@ struct pws_disk_io {
 int pws_disk_open(struct pw_loop *loop, const char *path, bool create, uint64_t min_size,
 		  struct pws_disk **ret);
 void pws_disk_close(struct pws_disk *d); /* no io in flight */
-/* Never fails before the loop runs: errors come in @io->err. Waits in line when the queue is full. */
+/* Never fails before the loop runs: errors come in @io->err. Waits in line when the queue is full.
+ */
 void pws_disk_submit(struct pws_disk *d, struct pws_disk_io *io);
 /* The same, blocking: for start-up only, before anything is submitted. 0 or -errno. */
 int pws_disk_do(struct pws_disk *d, enum pws_disk_op op, void *buf, uint64_t off, uint32_t len);
 uint64_t pws_disk_size(const struct pws_disk *d); /* bytes usable now */
-/* Grows a regular file so that [0, size) is allocated. Runs in a worker; @done from the loop. -ENOSPC is
- * told at once and clean. A block device: -ENOSPC past its end. One at a time. */
+/* Grows a regular file so that [0, size) is allocated. Runs in a worker; @done from the loop.
+ * -ENOSPC is told at once and clean. A block device: -ENOSPC past its end. One at a time. */
 void pws_disk_grow(struct pws_disk *d, uint64_t size, void (*done)(void *arg, int err), void *arg);
 /* Bytes that the underlying filesystem could still give to grow(). */
 uint64_t pws_disk_growable(const struct pws_disk *d);
-/* Optional: [base, base+len) is memory that most ios use; registered as fixed buffers. 0 or -errno. */
+/* Optional: [base, base+len) is memory that most ios use; registered as fixed buffers. 0 or -errno.
+ */
 int pws_disk_register(struct pws_disk *d, void *base, size_t len);
 
 struct pws_disk_stats {

@@ -3,9 +3,9 @@
  *
  *	submit -> a free slot, or in line for one -> SQE -> [short: the rest again] -> done
  *
- * Every slot has a pw_io. Buffers inside the registered area go as READ_FIXED and WRITE_FIXED. A flush is
- * an FSYNC with DATASYNC: it is submitted when its owner asks for it, and covers what had completed by then,
- * which is all that disk.h promises.
+ * Every slot has a pw_io. Buffers inside the registered area go as READ_FIXED and WRITE_FIXED. A
+ * flush is an FSYNC with DATASYNC: it is submitted when its owner asks for it, and covers what had
+ * completed by then, which is all that disk.h promises.
  */
 #include <assert.h>
 #include <errno.h>
@@ -28,12 +28,12 @@
 #include "common/uring.h"
 #include "storage_node/store/disk.h"
 
-#define QUEUE_DEPTH 128u
+#define QUEUE_DEPTH   128u
 /* Kernel limit for one registered buffer. */
-#define FIXED_BYTES (1ull << 30)
-#define FIXED_MAX 64u
-#define NO_FIXED (-1)
-#define LOCK_WAIT_MS 3000u
+#define FIXED_BYTES   (1ull << 30)
+#define FIXED_MAX     64u
+#define NO_FIXED      (-1)
+#define LOCK_WAIT_MS  3000u
 #define LOCK_PAUSE_MS 10u
 
 struct disk_slot {
@@ -41,7 +41,7 @@ struct disk_slot {
 	struct pw_io io;
 	struct pws_disk *disk;
 	struct pws_disk_io *req; /* borrowed until its done */
-	uint32_t moved; /* bytes that are done */
+	uint32_t moved;		 /* bytes that are done */
 };
 
 struct disk_grow {
@@ -61,8 +61,8 @@ struct pws_disk {
 	uint64_t size;
 	struct disk_slot slot[QUEUE_DEPTH];
 	uint32_t nr_slots;
-	struct pw_list free; /* disk_slot.node */
-	struct pw_list line; /* pws_disk_io.node: no slot was free */
+	struct pw_list free;   /* disk_slot.node */
+	struct pw_list line;   /* pws_disk_io.node: no slot was free */
 	struct pw_list failed; /* pws_disk_io.node: err is set, told next turn */
 	struct pw_ready ready;
 
@@ -73,7 +73,8 @@ struct pws_disk {
 	struct pws_disk_stats stats;
 };
 
-/* Transfers ------------------------------------------------------------------------------------- */
+/* Transfers -------------------------------------------------------------------------------------
+ */
 
 static int fixed_index(const struct pws_disk *d, const uint8_t *buf, uint32_t len)
 {
@@ -144,8 +145,8 @@ static void count(struct pws_disk *d, const struct pws_disk_io *r)
 	}
 }
 
-/* True: the request goes on with what is left. A short transfer of less than a block starts that block
- * again, because O_DIRECT wants it whole. */
+/* True: the request goes on with what is left. A short transfer of less than a block starts that
+ * block again, because O_DIRECT wants it whole. */
 static bool goes_on(struct disk_slot *s, int res)
 {
 	if (res == -EAGAIN || res == -EINTR)
@@ -235,9 +236,9 @@ int pws_disk_do(struct pws_disk *d, enum pws_disk_op op, void *buf, uint64_t off
 		return fdatasync(d->fd) ? -errno : 0;
 	for (uint32_t moved = 0; moved < len;) {
 		uint8_t *p = (uint8_t *)buf + moved;
-		ssize_t n = op == PWS_DISK_READ ?
-				    pread(d->fd, p, len - moved, (off_t)(off + moved)) :
-				    pwrite(d->fd, p, len - moved, (off_t)(off + moved));
+		ssize_t n = op == PWS_DISK_READ
+				    ? pread(d->fd, p, len - moved, (off_t)(off + moved))
+				    : pwrite(d->fd, p, len - moved, (off_t)(off + moved));
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -248,7 +249,8 @@ int pws_disk_do(struct pws_disk *d, enum pws_disk_op op, void *buf, uint64_t off
 	return 0;
 }
 
-/* Growing --------------------------------------------------------------------------------------- */
+/* Growing ---------------------------------------------------------------------------------------
+ */
 
 /* A regular file gets all its blocks now, or stays as it was. Any thread. */
 static int allocate(int fd, uint64_t from, uint64_t to)
@@ -258,7 +260,8 @@ static int allocate(int fd, uint64_t from, uint64_t to)
 
 	if (err)
 		return err;
-	/* more than there is would first fill the filesystem, and everybody else on it would fail, too */
+	/* more than there is would first fill the filesystem, and everybody else on it would fail,
+	 * too */
 	if (!fstatvfs(fd, &v) && (to - from) / v.f_frsize > v.f_bavail)
 		return -ENOSPC;
 	while (fallocate(fd, 0, (off_t)from, (off_t)(to - from))) {
@@ -335,7 +338,8 @@ uint64_t pws_disk_growable(const struct pws_disk *d)
 	return (uint64_t)v.f_bavail * v.f_frsize;
 }
 
-/* Life ------------------------------------------------------------------------------------------ */
+/* Life ------------------------------------------------------------------------------------------
+ */
 
 int pws_disk_register(struct pws_disk *d, void *base, size_t len)
 {
@@ -360,8 +364,9 @@ int pws_disk_register(struct pws_disk *d, void *base, size_t len)
 	return 0;
 }
 
-/* The kernel lets go of a killed process's requests, and with them of its files and their locks, some time
- * after the process is gone: a node that is started again at once has to have patience. */
+/* The kernel lets go of a killed process's requests, and with them of its files and their locks,
+ * some time after the process is gone: a node that is started again at once has to have patience.
+ */
 static int lock(int fd)
 {
 	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * PW_NS_PER_MS };

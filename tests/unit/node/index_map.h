@@ -11,7 +11,7 @@ struct index_store { /* "the directory": what open finds */
 	bool has_state;
 	uint64_t room;
 	bool hold; /* an apply stays under way until this is false and somebody turns the loop */
-	int fail; /* the next apply ends with this */
+	int fail;  /* the next apply ends with this */
 	uint32_t applies;
 };
 

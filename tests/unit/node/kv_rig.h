@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kv_rig.h -- an engine on the virtual clock and disk, commits that remember what they did, and a model */
+/* kv_rig.h -- an engine on the virtual clock and disk, commits that remember what they did, and a
+ * model */
 #ifndef KV_RIG_H
 #define KV_RIG_H
 
@@ -10,10 +11,10 @@
 #include "vloop.h"
 
 #define RIG_JOURNAL_BYTES (2 * PW_ROUND_UP(PWS_BATCH_MAX_BYTES, PWS_BLOCK) + 65536ull)
-#define RIG_DISK_BYTES (RIG_JOURNAL_BYTES + (64ull << 10))
-#define RIG_KEYS 64u
-#define RIG_MUTS 6u
-#define RIG_VAL_MAX 40000u
+#define RIG_DISK_BYTES	  (RIG_JOURNAL_BYTES + (64ull << 10))
+#define RIG_KEYS	  64u
+#define RIG_MUTS	  6u
+#define RIG_VAL_MAX	  40000u
 
 struct rig_commit {
 	struct pws_kv_commit c;
@@ -52,7 +53,8 @@ void rig_fini(struct rig *r);
 void rig_open(struct rig *r);
 /* pws_kv_stop(), close. Return: what stop said. */
 int rig_stop(struct rig *r);
-/* The process is killed, or the power goes; the engine is gone, disk and index are as after that. */
+/* The process is killed, or the power goes; the engine is gone, disk and index are as after that.
+ */
 void rig_crash(struct rig *r, enum vdisk_cut cut);
 /* A commit of nr random mutations; not waited for. */
 struct rig_commit *rig_commit(struct rig *r, bool sync);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_disk.c -- disk_uring.c on a real file: transfers, the queue, fixed buffers, growth, the lock */
+/* test_disk.c -- disk_uring.c on a real file: transfers, the queue, fixed buffers, growth, the lock
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

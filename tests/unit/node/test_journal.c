@@ -123,7 +123,8 @@ static int replay(struct world *w, struct pws_journal_end *end)
 	return replay_from(w, w->disk, &w->start, end);
 }
 
-/* Golden ---------------------------------------------------------------------------------------- */
+/* Golden ----------------------------------------------------------------------------------------
+ */
 
 static const uint8_t golden[] = {
 	/* magic, crc (checked with an independent CRC-32C), len, nr_commits */
@@ -218,7 +219,8 @@ static void test_batch_next__garbage_is_refused(void **state)
 	assert_true(accepted > 0); /* changes of keys and values are the checksum's business */
 }
 
-/* Ring ------------------------------------------------------------------------------------------ */
+/* Ring ------------------------------------------------------------------------------------------
+ */
 
 static void test_append__idle_journal_writes_at_once(void **state)
 {
@@ -363,7 +365,8 @@ static void test_end_after__tells_what_append_does(void **state)
 	}
 }
 
-/* Torn ends and damage -------------------------------------------------------------------------- */
+/* Torn ends and damage --------------------------------------------------------------------------
+ */
 
 #define NR_BATCHES 6u
 
@@ -470,7 +473,8 @@ static void test_replay__batches_given_up_earlier_stay_out(void **state)
 	static uint8_t val[9000];
 	char key[16];
 
-	/* replay gave up batch 4 and those after it; the next start writes another batch 4, same length */
+	/* replay gave up batch 4 and those after it; the next start writes another batch 4, same
+	 * length */
 	write_batches(w, ends, false);
 	assert_int_equal(pws_journal_replay(&w->o, &w->start, 3, check_commit, w, &end), 0);
 	assert_int_equal(end.mark.seq, 3);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_kv_faults.c -- disk, journal, index and transactions with one fault somewhere, on real files
  *
- * For PW_FAULT=N: whatever fails, nothing crashes, every transaction is answered, and what was answered with
- * success is there after the next start. Returns 0 if so, with a fault or without.
+ * For PW_FAULT=N: whatever fails, nothing crashes, every transaction is answered, and what was
+ * answered with success is there after the next start. Returns 0 if so, with a fault or without.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,9 +16,9 @@
 #include "storage_node/store/disk.h"
 
 #define RING_BYTES (4ull << 20)
-#define NR_TXNS 12u
-#define NR_ROUNDS 10u
-#define NR_KEYS (NR_TXNS * NR_ROUNDS)
+#define NR_TXNS	   12u
+#define NR_ROUNDS  10u
+#define NR_KEYS	   (NR_TXNS * NR_ROUNDS)
 
 struct job {
 	struct pws_txn t;
@@ -30,17 +30,17 @@ static struct {
 	char dir[64], index[80], data[96], lock[96], disk[80];
 	uint32_t told;
 	uint32_t durable[NR_KEYS]; /* last value that was answered with success */
-	uint32_t tried[NR_KEYS]; /* last value that may be there */
+	uint32_t tried[NR_KEYS];   /* last value that may be there */
 	struct job job[NR_TXNS];
 	bool stopped;
 } w;
 
-#define CHECK(cond)                                                                                \
-	do {                                                                                       \
-		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
-			exit(1);                                                                   \
-		}                                                                                  \
+#define CHECK(cond)                                                                \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+			exit(1);                                                   \
+		}                                                                  \
 	} while (0)
 
 static struct pws_slice key_of(uint32_t i, char buf[16])

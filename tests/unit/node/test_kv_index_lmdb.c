@@ -19,7 +19,7 @@
 #include "storage_node/meta_kv/kv_index.h"
 
 #define RING_BYTES (4ull << 20)
-#define NR_KEYS 5000u
+#define NR_KEYS	   5000u
 
 struct world {
 	struct pw_loop *loop;
@@ -195,7 +195,8 @@ static void test_next__keys_in_order_own_record_unseen(void **state)
 	}
 	assert_int_equal(nr, 100);
 	assert_int_equal(pws_kv_index_next(w->x, (struct pws_slice){ "k000001", 7 },
-					   (struct pws_slice){ "k000003", 7 }, &rec), -ENOENT);
+					   (struct pws_slice){ "k000003", 7 }, &rec),
+			 -ENOENT);
 }
 
 /* Finds @what in the file and changes its byte @at. */
@@ -242,7 +243,8 @@ static void test_damage__is_never_returned_as_data(void **state)
 	assert_false(open_index());
 	assert_int_equal(pws_kv_index_get(w->x, (struct pws_slice){ "k000001", 7 }, &rec), -EIO);
 	assert_int_equal(pws_kv_index_next(w->x, (struct pws_slice){ "k", 1 },
-					   (struct pws_slice){ "l", 1 }, &rec), -EIO);
+					   (struct pws_slice){ "l", 1 }, &rec),
+			 -EIO);
 	expect(2, "another", 8);
 	close_index();
 	/* the state, too */
@@ -268,15 +270,20 @@ static void test_open__what_is_not_ours(void **state)
 	w->x = NULL;
 }
 
-/* Bytes of the state record as they are in the file: seq, CRC32C of key, seq and value, then the value. */
+/* Bytes of the state record as they are in the file: seq, CRC32C of key, seq and value, then the
+ * value. */
 static void test_state__golden(void **state)
 {
 	static const uint8_t golden[] = {
-		0x11, 0, 0, 0, 0, 0, 0, 0, 0x54, 0xde, 0xd3, 0x6e, /* head */
-		'P', 'W', 'I', '1', 1, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1, /* version, salt */
-		3, 0, 0, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0, 0, 0, /* epoch, seq */
-		0, 0x20, 0, 0, 0, 0, 0, 0, 0x99, 0, 0, 0, 0, 0, 0, 0, /* pos, crc */
-		0, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, /* ring */
+		0x11, 0,    0,	 0,   0, 0, 0, 0, 0x54, 0xde, 0xd3, 0x6e, /* head */
+		'P',  'W',  'I', '1', 1, 0, 0, 0, 8,	7,    6,    5,
+		4,    3,    2,	 1, /* version, salt */
+		3,    0,    0,	 0,   0, 0, 0, 0, 0x11, 0,    0,    0,
+		0,    0,    0,	 0, /* epoch, seq */
+		0,    0x20, 0,	 0,   0, 0, 0, 0, 0x99, 0,    0,    0,
+		0,    0,    0,	 0, /* pos, crc */
+		0,    0x30, 0,	 0,   0, 0, 0, 0, 0,	0,    0x40, 0,
+		0,    0,    0,	 0, /* ring */
 	};
 	struct pws_kv_map *m;
 
@@ -289,7 +296,8 @@ static void test_state__golden(void **state)
 	damage((const char *)golden, sizeof(golden), 0, 0);
 }
 
-/* The whole engine ------------------------------------------------------------------------------ */
+/* The whole engine ------------------------------------------------------------------------------
+ */
 
 struct commit {
 	struct pws_kv_commit c;
@@ -336,7 +344,8 @@ static void fill(struct pws_kv *kv, uint32_t first, uint32_t nr, uint32_t group)
 			memcpy(val, &n, sizeof(n));
 			mut.key = key_of(n % 2000, buf);
 			mut.val = (struct pws_slice){ val, sizeof(val) };
-			cs[k].c = (struct pws_kv_commit){ .muts = &mut, .nr_muts = 1,
+			cs[k].c = (struct pws_kv_commit){ .muts = &mut,
+							  .nr_muts = 1,
 							  .done = on_committed };
 			pw_list_init(&cs[k].c.node);
 			kv->ops->commit(kv, &cs[k].c);

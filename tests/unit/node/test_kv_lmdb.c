@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_kv_lmdb.c -- the journaled engine against a model, on a virtual disk and an index in memory */
+/* test_kv_lmdb.c -- the journaled engine against a model, on a virtual disk and an index in memory
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,7 +47,7 @@ static void test_commit__visible_at_once_done_when_flushed(void **state)
 	rig_open(r);
 	vdisk_hold(r->disk, true);
 	c = rig_put(r, 1, 10);
-	rig_check(r); /* visible */
+	rig_check(r);				       /* visible */
 	assert_int_equal(vdisk_in_flight(r->disk), 1); /* its write has started in the same turn */
 	vdisk_step(r->disk);
 	vloop_settle(r->loop);
@@ -307,7 +308,7 @@ static void test_checkpoint__reads_see_all_three_places(void **state)
 		rig_put(r, i, 50);
 	vloop_advance(r->loop, 40 * PW_NS_PER_S);
 	assert_int_equal(stats_of(r).checkpoints, 1); /* 0..29 in the index */
-	assert_int_equal(r->store->applies, 2); /* one at open */
+	assert_int_equal(r->store->applies, 2);	      /* one at open */
 	r->store->hold = true;
 	for (uint32_t i = 20; i < 40; i++)
 		i % 3 ? rig_put(r, i, 60) : rig_del(r, i);
@@ -335,11 +336,13 @@ static void test_next__tells_of_deletions_that_it_passed(void **state)
 	rig_put(r, 3, 10);
 	rig_del(r, 2); /* 4 */
 	assert_int_equal(r->kv->ops->next(r->kv, (struct pws_slice){ "k002", 4 },
-					  (struct pws_slice){ "l", 1 }, &rec, &f), 0);
+					  (struct pws_slice){ "l", 1 }, &rec, &f),
+			 0);
 	assert_int_equal(rec.seq, 3);
 	assert_int_equal(rec.seen_seq, 4);
 	assert_int_equal(r->kv->ops->next(r->kv, (struct pws_slice){ "k002", 4 },
-					  (struct pws_slice){ "k003", 4 }, &rec, &f), -ENOENT);
+					  (struct pws_slice){ "k003", 4 }, &rec, &f),
+			 -ENOENT);
 	assert_int_equal(rec.seen_seq, 4);
 }
 

@@ -14,7 +14,7 @@
 
 #include "vloop.h"
 
-#define NR_KEYS 600u
+#define NR_KEYS	      600u
 #define MODEL_VAL_MAX 3000u
 
 struct model_rec {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_kv_mem.c -- the volatile engine: commits, checks, ranges, injected faults; on the real loop */
+/* test_kv_mem.c -- the volatile engine: commits, checks, ranges, injected faults; on the real loop
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_kv_power_cut.c -- the engine with a small copy-on-write store above it; the power goes at any moment
+/* test_kv_power_cut.c -- the engine with a small copy-on-write store above it; the power goes at
+ * any moment
  *
- * A "file" is a key; its value names a block of the data area and what is in it. A write takes a free block,
- * fills it, and then commits the value; the block that it replaced is free when that commit is on media. As
- * the chunk store does it. After each cut:
- *	- what the engine comes up with is a prefix of the history, with everything that was durable;
+ * A "file" is a key; its value names a block of the data area and what is in it. A write takes a
+ * free block, fills it, and then commits the value; the block that it replaced is free when that
+ * commit is on media. As the chunk store does it. After each cut:
+ *	- what the engine comes up with is a prefix of the history, with all that was durable;
  *	- every file's block holds what the file's value says.
  */
 #include <errno.h>
@@ -21,10 +22,10 @@
 
 #include "kv_rig.h"
 
-#define NR_FILES 6u
+#define NR_FILES  6u
 #define NR_BLOCKS 14u /* few: blocks are used again as soon as they may be */
-#define DATA_OFF RIG_JOURNAL_BYTES
-#define NO_BLOCK UINT32_MAX
+#define DATA_OFF  RIG_JOURNAL_BYTES
+#define NO_BLOCK  UINT32_MAX
 
 struct file_val {
 	uint32_t block;
@@ -47,11 +48,11 @@ struct world {
 	struct op **op;
 	uint32_t nr, max;
 	uint32_t block_of[NR_FILES]; /* as of the newest commit */
-	bool busy[NR_FILES]; /* a write is on its way: the next one waits */
+	bool busy[NR_FILES];	     /* a write is on its way: the next one waits */
 	bool used[NR_BLOCKS];
 	uint64_t lives, cut_replayed, given_up;
 	uint64_t durable_seq; /* at the cut: this much was told to be durable */
-	uint64_t media_seq; /* and this much was on media */
+	uint64_t media_seq;   /* and this much was on media */
 };
 
 static void *block_mem(void)
@@ -326,8 +327,9 @@ static void test_power_cut__interval(void **state)
 	run(2 * PW_NS_PER_S, 8);
 }
 
-/* 5 names block X for a file, 6 replaces it and is flushed, X is written for another file, and the power goes
- * before any batch says that 6 was flushed. X does not hold any more what 5 says: 5 must stand all the same. */
+/* 5 names block X for a file, 6 replaces it and is flushed, X is written for another file, and the
+ * power goes before any batch says that 6 was flushed. X does not hold any more what 5 says: 5 must
+ * stand all the same. */
 static void test_power_cut__block_reused_after_a_flush_that_no_batch_tells(void **state)
 {
 	struct world w = { 0 };
@@ -372,8 +374,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_power_cut__always),
 		cmocka_unit_test(test_power_cut__interval),
-		cmocka_unit_test(
-			test_power_cut__block_reused_after_a_flush_that_no_batch_tells),
+		cmocka_unit_test(test_power_cut__block_reused_after_a_flush_that_no_batch_tells),
 	};
 
 	pw_log_set_level(0);

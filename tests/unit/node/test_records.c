@@ -33,8 +33,8 @@ static void test_keys__golden(void **state)
 	(void)state;
 	pws_key_inode(&k, 0x0001000000000002);
 	expect_key(&k, "490001000000000002");
-	/* SipHash-2-4 of 00 01 02 ... 0e under this key is a129ca6149be45e5 in the paper (appendix A); the
-	 * top bit is cleared */
+	/* SipHash-2-4 of 00 01 02 ... 0e under this key is a129ca6149be45e5 in the paper (appendix
+	 * A); the top bit is cleared */
 	pws_key_dirent(&k, sip_key, 1, "\0\1\2\3\4\5\6\7\10\11\12\13\14\15\16", 15);
 	expect_key(&k, "440000000000000001"
 		       "2129ca6149be45e5"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_txn.c -- transactions: own writes, conflicts, lost outcomes, late reads, what survives a refusal */
+/* test_txn.c -- transactions: own writes, conflicts, lost outcomes, late reads, what survives a
+ * refusal */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -244,7 +245,7 @@ static void count_with(struct world *w, const struct pws_kv_mem_faults *f)
 	pws_kv_mem_set_faults(w->kv, &none);
 	assert_int_equal(w->kv->ops->get(w->kv, str("counter"), &rec, NULL), 0);
 	memcpy(&n, rec.val.p, sizeof(n));
-	assert_int_equal(n, NR_JOBS); /* each once */
+	assert_int_equal(n, NR_JOBS);		    /* each once */
 	assert_true(runs > NR_JOBS + NR_JOBS / 10); /* the faults were there */
 }
 
@@ -260,8 +261,8 @@ static void test_late_reads__attempt_runs_again(void **state)
 
 static void test_unknown_outcome__is_applied_once(void **state)
 {
-	count_with(*state, &(struct pws_kv_mem_faults){ .unknown_applied = 300,
-							.unknown_lost = 300 });
+	count_with(*state,
+		   &(struct pws_kv_mem_faults){ .unknown_applied = 300, .unknown_lost = 300 });
 }
 
 static void test_all_faults__with_delays(void **state)
@@ -278,7 +279,8 @@ static void on_their_commit(struct pws_kv_commit *c)
 	assert_int_equal(c->err, 0);
 }
 
-/* Somebody changes what was read between the attempt and the commit: here, from within the attempt. */
+/* Somebody changes what was read between the attempt and the commit: here, from within the attempt.
+ */
 static int raced(struct pws_txn *t)
 {
 	struct job *j = pw_container_of(t, struct job, t);
@@ -400,7 +402,8 @@ static void test_too_large__nothing_is_written(void **state)
 	assert_int_equal(w->kv->ops->last_seq(w->kv), 0);
 }
 
-/* Over the journaled engine: nothing is told before what it rests on is durable. ------------------- */
+/* Over the journaled engine: nothing is told before what it rests on is durable.
+ * ------------------- */
 
 static int read_k1(struct pws_txn *t)
 {

@@ -13,11 +13,11 @@
 struct pws_disk {
 	struct pw_loop *loop;
 	uint64_t size;
-	uint8_t *cache; /* as reads see it */
-	uint8_t *media; /* as a power cut leaves it at worst */
-	bool *dirty; /* sector: written, and no flush since */
-	bool *flushing; /* sector: was dirty when the running flush started */
-	uint8_t *flush_img; /* its bytes at that time */
+	uint8_t *cache;	      /* as reads see it */
+	uint8_t *media;	      /* as a power cut leaves it at worst */
+	bool *dirty;	      /* sector: written, and no flush since */
+	bool *flushing;	      /* sector: was dirty when the running flush started */
+	uint8_t *flush_img;   /* its bytes at that time */
 	struct pw_list queue; /* pws_disk_io.node */
 	struct pw_ready ready;
 	bool hold, broken;
@@ -87,8 +87,7 @@ struct pws_disk *vdisk_after_cut(struct pws_disk *from, enum vdisk_cut cut)
 
 		for (uint32_t i = 0; io->op == PWS_DISK_WRITE && i < io->len; i += SECTOR)
 			if (cut == VDISK_KEEP_ALL ? all : keeps(cut))
-				keep_sector(d, cut, io->off + i,
-					    (const uint8_t *)io->buf + i);
+				keep_sector(d, cut, io->off + i, (const uint8_t *)io->buf + i);
 	}
 	return d;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* vdisk.h -- disk.h in memory, with the rules of real media: what is not flushed may be lost, sector by sector */
+/* vdisk.h -- disk.h in memory, with the rules of real media: what is not flushed may be lost,
+ * sector by sector */
 #ifndef VDISK_H
 #define VDISK_H
 
