@@ -38,6 +38,29 @@ static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 		pw_log_warn("libfuse: %s", line);
 }
 
+static int spawn(const char **argv, int *ret_pid)
+{
+	posix_spawnattr_t attr;
+	sigset_t none, dfl;
+	pid_t pid;
+	int err;
+
+	sigemptyset(&none);
+	sigemptyset(&dfl);
+	sigaddset(&dfl, SIGPIPE);
+	sigaddset(&dfl, SIGHUP);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &dfl);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	err = posix_spawnp(&pid, argv[0], NULL, &attr, (char **)(uintptr_t)argv, environ);
+	posix_spawnattr_destroy(&attr);
+	if (err)
+		return -err;
+	*ret_pid = pid;
+	return 0;
+}
+
 int pwc_mount_start(struct pwc_mount *m, struct pwc_shard *sh)
 {
 	int fd, err = check_device();
@@ -69,31 +92,31 @@ int pwc_mount_start(struct pwc_mount *m, struct pwc_shard *sh)
 	return 0;
 }
 
-int pwc_mount_spawn_umount(const struct pwc_mount *m, bool lazy, int *ret_pid)
+int pwc_mount_spawn_umount(const struct pwc_mount *m, enum pwc_umount how, int *ret_pid)
 {
-	const char *dir = m->sh->o->dir;
+	/* -i: without a helper, which would ask us to do it */
+	static const char *const as_root[][3] = {
+		[PWC_UMOUNT_PLAIN] = { "-i" },
+		[PWC_UMOUNT_LAZY] = { "-i", "-l" },
+		[PWC_UMOUNT_FORCE] = { "-i", "-f", "-l" },
+	};
+	static const char *const as_user[][3] = {
+		[PWC_UMOUNT_PLAIN] = { "-u" },
+		[PWC_UMOUNT_LAZY] = { "-u", "-z" },
+		[PWC_UMOUNT_FORCE] = { NULL },
+	};
 	bool root = geteuid() == 0;
-	/* umount(8): no helper, which would ask us to do it */
-	const char *as_root[] = { "umount", "-i", lazy ? "-l" : "--", lazy ? "--" : dir,
-				  lazy ? dir : NULL, NULL };
-	const char *as_user[] = { "fusermount3", "-u", lazy ? "-z" : "--", lazy ? "--" : dir,
-				  lazy ? dir : NULL, NULL };
-	const char **argv = root ? as_root : as_user;
-	posix_spawnattr_t attr;
-	sigset_t none;
-	pid_t pid;
-	int err;
+	const char *argv[8] = { root ? "umount" : "fusermount3" };
+	const char *const *opt = root ? as_root[how] : as_user[how];
+	uint32_t n = 1;
 
-	posix_spawnattr_init(&attr);
-	sigemptyset(&none);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	err = posix_spawnp(&pid, argv[0], NULL, &attr, (char **)(uintptr_t)argv, environ);
-	posix_spawnattr_destroy(&attr);
-	if (err)
-		return -err;
-	*ret_pid = pid;
-	return 0;
+	if (!opt[0])
+		return -EPERM;
+	for (uint32_t i = 0; i < 3 && opt[i]; i++)
+		argv[n++] = opt[i];
+	argv[n++] = "--";
+	argv[n++] = m->sh->o->dir;
+	return spawn(argv, ret_pid);
 }
 
 int pwc_mount_abort(const struct pwc_mount *m)

@@ -43,8 +43,14 @@ void pwc_mount_fini(struct pwc_mount *m);
 /* An INIT as read: answers it, then tells the shard. */
 void pwc_mount_on_init(struct pwc_mount *m, void *buf, uint32_t len);
 
-/* Starts `umount` for the mount as a child process. Return: 0, ret_pid set; -errno. */
-int pwc_mount_spawn_umount(const struct pwc_mount *m, bool lazy, int *ret_pid);
+enum pwc_umount {
+	PWC_UMOUNT_PLAIN,
+	PWC_UMOUNT_LAZY, /* detach; who uses it goes on */
+	PWC_UMOUNT_FORCE, /* cut the connection, then detach; root only */
+};
+/* Starts `umount` for the mount as a child process: it may ask us things, and must not hold up the loop.
+ * Return: 0, ret_pid set; -errno. */
+int pwc_mount_spawn_umount(const struct pwc_mount *m, enum pwc_umount how, int *ret_pid);
 
 /* Cuts the connection (fusectl): every request ends. Return: 0 or -errno. */
 int pwc_mount_abort(const struct pwc_mount *m);

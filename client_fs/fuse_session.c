@@ -45,7 +45,8 @@ struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32
 
 	if (in->flags & FUSE_INIT_EXT)
 		offered |= (uint64_t)in->flags2 << 32;
-	want = FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
+	/* ABORT_ERROR: so that the end by fusectl differs from the end by umount */
+	want = FUSE_ABORT_ERROR | FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
 	       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
 	       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
 	       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP;
@@ -60,15 +61,14 @@ struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32
 static ssize_t answer_init(struct pwc_mount *m, int fd, struct iovec *iov, int count)
 {
 	struct fuse_out_header *h = iov[0].iov_base;
-	struct pwc_shard *sh = m->sh;
-	bool ring = sh->o->io_uring != PWC_IO_URING_OFF;
 	struct fuse_init_out out;
 	struct iovec ours[2] = { { h, sizeof(*h) }, { &out, sizeof(out) } };
 	ssize_t n;
 
 	if (h->error || count != 2)
 		return writev(fd, iov, count);
-	out = pwc_mount_init_answer(m->init_in, pwc_shard_max_io(sh), ring);
+	out = pwc_mount_init_answer(m->init_in, pwc_shard_max_io(m->sh),
+				    pwc_shard_prepare_ring(m->sh));
 	m->flags = out.flags | (uint64_t)out.flags2 << 32;
 	h->len = sizeof(*h) + sizeof(out);
 	n = writev(fd, ours, 2);

@@ -37,13 +37,20 @@ static void on_mounted(struct pwc_shard *sh)
 	pwc_watcher_mounted(&c->watcher, sh->mnt.info.id);
 }
 
+static void on_unmounted(struct pwc_shard *sh)
+{
+	struct client *c = sh->owner;
+
+	pwc_watcher_goodbye(&c->watcher);
+}
+
 static int check_first(struct client *c, char *why, size_t len)
 {
 	struct pwc_mount_id id;
 	int err = pwc_options_load_key(&c->o, why, len);
 
 	if (err)
-		return err == -EACCES || err == -EPERM ? PW_EXIT_PERM : PW_EXIT_KEY;
+		return err == -EACCES ? PW_EXIT_PERM : PW_EXIT_KEY;
 	if (access("/dev/fuse", F_OK)) {
 		snprintf(why, len, "no /dev/fuse here: modprobe fuse, or run the container with "
 			 "--device /dev/fuse");
@@ -64,7 +71,7 @@ static int check_first(struct client *c, char *why, size_t len)
 
 static int serve(struct client *c)
 {
-	static const struct pwc_shard_ops ops = { .on_ready = on_ready, .on_mounted = on_mounted };
+	static const struct pwc_shard_ops ops = { on_ready, on_mounted, on_unmounted };
 	struct pwc_shard *sh;
 	char why[128];
 	int code, err = pwc_shard_new(&sh, &c->o, &ops, c);
@@ -83,7 +90,7 @@ static int serve(struct client *c)
 	if (code)
 		pwc_launch_failed(&c->launch, code, sh->why);
 	pwc_shard_free(sh);
-	pwc_watcher_goodbye(&c->watcher);
+	pwc_watcher_end(&c->watcher);
 	return code;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options.c -- a table of options; each value has one reader and one sentence when it is wrong */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "client_fs/options.h"
+#include "common/auth.h"
 #include "common/err.h"
 
 struct reader {
@@ -377,48 +377,15 @@ int pwc_options_parse_source(struct pwc_options *o, const char *source, char *re
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int pwc_options_load_key(struct pwc_options *o, char *ret_why, size_t why_len)
 {
-	char buf[2 * sizeof(o->key) + 2];
-	ssize_t n;
-	int fd;
+	int err;
 
 	if (!*o->key_file)
 		return 0;
-	fd = open(o->key_file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		int err = -errno;
-
-		snprintf(ret_why, why_len, "key file %s: %s", o->key_file, pw_err_text(err));
-		return err;
-	}
-	n = read(fd, buf, sizeof(buf));
-	close(fd);
-	if (n && n == 2 * (ssize_t)sizeof(o->key) + 1 && buf[n - 1] == '\n')
-		n--;
-	for (size_t i = 0; n == 2 * (ssize_t)sizeof(o->key) && i < sizeof(o->key); i++) {
-		int hi = hex_digit(buf[2 * i]), lo = hex_digit(buf[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			n = 0;
-		else
-			o->key[i] = (uint8_t)(hi << 4 | lo);
-	}
-	if (n != 2 * (ssize_t)sizeof(o->key)) {
-		snprintf(ret_why, why_len, "key file %s: 64 hexadecimal digits are expected",
-			 o->key_file);
-		return -EINVAL;
-	}
-	o->have_key = true;
-	return 0;
+	err = pw_auth_key_load(o->key_file, o->key, ret_why, why_len);
+	o->have_key = !err;
+	return err;
 }
 
 static int set_dir(struct reader *r, const char *dir)

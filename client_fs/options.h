@@ -68,7 +68,7 @@ int pwc_options_parse_source(struct pwc_options *o, const char *source, char *re
 			     size_t why_len);
 
 /**
- * pwc_options_load_key - read key_file: 32 bytes as 64 hexadecimal digits
+ * pwc_options_load_key - read key_file, see pw_auth_key_load()
  * Return: 0; -errno with @ret_why set. Nothing to do without key_file.
  */
 int pwc_options_load_key(struct pwc_options *o, char *ret_why, size_t why_len);

@@ -162,6 +162,8 @@ void pwc_req_start(struct pwc_req *r)
 		pwc_interrupt_check_early(&r->sh->interrupts, r);
 	st->requests[r->opcode < PWC_NR_OPS ? r->opcode : 0]++;
 	st->by_path[r->path]++;
+	if (r->path == PWC_PATH_DEV)
+		st->fallbacks[r->sh->use_ring ? PWC_FALLBACK_EARLY : PWC_FALLBACK_NO_RING]++;
 	err = check(r, op);
 	if (pw_likely(!err)) {
 		op->start(r);

@@ -122,7 +122,16 @@ static void settle(struct pw_ready *r)
 		serve(sh);
 }
 
-static bool start_ring(struct pwc_shard *sh)
+static const char *why_no_ring(struct pwc_shard *sh)
+{
+	if (!*sh->no_ring)
+		pwc_fuse_param_why_no_ring(sh->no_ring, sizeof(sh->no_ring));
+	return sh->no_ring;
+}
+
+/* Everything that can fail comes before the answer: a ring that was agreed on and never registered would block
+ * every request. */
+bool pwc_shard_prepare_ring(struct pwc_shard *sh)
 {
 	static const struct pwc_ring_ops ops = { on_ring_failed, on_ring_drained };
 	struct pwc_ring_opts o = {
@@ -130,9 +139,11 @@ static bool start_ring(struct pwc_shard *sh)
 		.depth = sh->depth,
 		.bufpool = sh->mnt.kernel_flags & FUSE_HAS_IO_URING_BUFPOOL,
 	};
-	int err = pwc_ring_init(&sh->ring, sh->loop, sh, &sh->arena, &o, &ops, sh,
-				sh->nr_reqs);
+	int err;
 
+	if (!sh->nr_queues || !(sh->mnt.kernel_flags & FUSE_OVER_IO_URING))
+		return false;
+	err = pwc_ring_init(&sh->ring, sh->loop, sh, &sh->arena, &o, &ops, sh, sh->nr_reqs);
 	if (err) {
 		snprintf(sh->no_ring, sizeof(sh->no_ring), "no memory for the ring: %s",
 			 pw_err_text(err));
@@ -140,34 +151,24 @@ static bool start_ring(struct pwc_shard *sh)
 	}
 	for (uint32_t i = 0; i < sh->ring.nr_entries; i++)
 		sh->reqs[sh->nr_reqs++] = &sh->ring.entry[i].req;
-	pwc_ring_register(&sh->ring, sh->mnt.fd);
 	return true;
 }
 
-/* The kernel waits for entries from the moment that it has our answer: the flag was only agreed on when
- * start_ring() can follow. */
 void pwc_shard_on_init(struct pwc_shard *sh)
 {
 	if (sh->sm.state != PWC_SHARD_MOUNTING)
 		return;
-	if (sh->mnt.flags & FUSE_OVER_IO_URING) {
-		sh->use_ring = start_ring(sh);
-		if (sh->use_ring) {
-			pw_sm_move(&sh->sm, PWC_SHARD_REGISTERING, 0);
-			pw_loop_ready(sh->loop, &sh->settle);
-			return;
-		}
-		/* agreed on and never registered would block every request */
-		pwc_shard_fail(sh, PW_EXIT_ERROR, "%s", sh->no_ring);
-		pwc_shard_abort(sh);
-		return;
-	}
-	if (!*sh->no_ring)
-		pwc_fuse_param_why_no_ring(sh->no_ring, sizeof(sh->no_ring));
-	if (sh->o->io_uring == PWC_IO_URING_ON)
-		pwc_shard_fail(sh, PW_EXIT_NO_URING, "io_uring=on: %s", sh->no_ring);
-	else
+	sh->use_ring = sh->mnt.flags & FUSE_OVER_IO_URING;
+	if (sh->use_ring) {
+		pw_sm_move(&sh->sm, PWC_SHARD_REGISTERING, 0);
+		pwc_ring_register(&sh->ring, sh->mnt.fd);
+		pw_loop_ready(sh->loop, &sh->settle);
+	} else if (sh->o->io_uring == PWC_IO_URING_ON) {
+		pwc_shard_fail(sh, PW_EXIT_NO_URING, "io_uring=on: %s", why_no_ring(sh));
+	} else {
+		why_no_ring(sh);
 		serve(sh);
+	}
 }
 
 static void on_init(struct pwc_dev *dev, void *buf, uint32_t len)
@@ -197,12 +198,17 @@ static void on_gone(struct pwc_dev *dev, int err)
 {
 	struct pwc_shard *sh = dev->owner;
 
+	struct pwc_mount_id id;
+
 	sh->mnt.is_mounted = false;
 	if (err)
 		pw_log_warn("mount %s: the kernel has ended the connection, %s", sh->o->dir,
 			    pw_err_text(err));
 	else
 		pw_log_info("mount %s: unmounted", sh->o->dir);
+	/* umount -f ends the connection first, abort by fusectl leaves the mount where it is */
+	if (!err || pwc_mount_id_find(sh->o->dir, sh->o->source, &id))
+		sh->ops->on_unmounted(sh);
 	pwc_shard_begin_stop(sh);
 }
 

@@ -43,6 +43,8 @@ struct pwc_shard_ops {
 	void (*on_ready)(struct pwc_shard *sh);
 	/* Mounted; @sh->mnt says where and as what. */
 	void (*on_mounted)(struct pwc_shard *sh);
+	/* Unmounted in order: nobody has to clean up. Not called for a connection that was cut. */
+	void (*on_unmounted)(struct pwc_shard *sh);
 };
 
 struct pwc_shard {
@@ -78,7 +80,7 @@ struct pwc_shard {
 	uint32_t settle_turns;
 	struct pw_fd signals;
 	int signal_fd, umount_pid;
-	bool umount_lazy;
+	enum pwc_umount umount_how; /* of umount_pid, or of the last one */
 	bool peer_stopped, signals_on;
 	bool abandoned; /* the loop was left with work in flight: only exit can end it */
 	uint32_t stop_requests;
@@ -107,7 +109,8 @@ uint32_t pwc_shard_max_io(const struct pwc_shard *sh);
 void pwc_shard_fail(struct pwc_shard *sh, int code, const char *fmt, ...) PW_PRINTF(3, 4);
 const char *pwc_shard_state_name(const struct pwc_shard *sh);
 
-/* INIT is answered: fuse_mount.c. */
+/* For fuse_session.c: can there be a ring (asked while INIT is being answered); INIT is answered. */
+bool pwc_shard_prepare_ring(struct pwc_shard *sh);
 void pwc_shard_on_init(struct pwc_shard *sh);
 
 #endif

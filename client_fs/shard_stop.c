@@ -22,17 +22,27 @@ static void arm(struct pwc_shard *sh, uint64_t in_ns)
 	pw_timer_arm(sh->loop, &sh->timer, pw_loop_now(sh->loop) + in_ns);
 }
 
-static void start_umount(struct pwc_shard *sh, bool lazy)
+/* The last resort: the end of this process closes /dev/fuse, and the watcher detaches the mount. */
+static void abandon(struct pwc_shard *sh, const char *why)
 {
-	int err = pwc_mount_spawn_umount(&sh->mnt, lazy, &sh->umount_pid);
+	pw_log_warn("mount %s: %s; leaving it to the end of this process", sh->o->dir, why);
+	sh->abandoned = true;
+	pw_loop_stop(sh->loop);
+}
 
-	sh->umount_lazy = lazy;
+static void start_umount(struct pwc_shard *sh, enum pwc_umount how)
+{
+	int err = pwc_mount_spawn_umount(&sh->mnt, how, &sh->umount_pid);
+
+	sh->umount_how = how;
 	if (!err)
 		return;
-	pw_log_err("mount %s: cannot start umount, %s; cutting the connection", sh->o->dir,
-		   pw_err_text(err));
 	sh->umount_pid = 0;
-	pwc_shard_abort(sh);
+	pw_log_err("mount %s: cannot start umount, %s", sh->o->dir, pw_err_text(err));
+	if (how == PWC_UMOUNT_FORCE)
+		abandon(sh, "it cannot be aborted");
+	else
+		pwc_shard_abort(sh);
 }
 
 void pwc_shard_stop(struct pwc_shard *sh)
@@ -45,7 +55,7 @@ void pwc_shard_stop(struct pwc_shard *sh)
 		return;
 	case PWC_SHARD_UNMOUNTING:
 		/* asked again while the last users are awaited */
-		if (!sh->umount_pid && sh->umount_lazy)
+		if (!sh->umount_pid && sh->umount_how != PWC_UMOUNT_FORCE)
 			pwc_shard_abort(sh);
 		return;
 	case PWC_SHARD_STOPPING:
@@ -59,61 +69,64 @@ void pwc_shard_stop(struct pwc_shard *sh)
 		return;
 	}
 	pw_sm_move(&sh->sm, PWC_SHARD_UNMOUNTING, sh->stop_requests);
-	start_umount(sh, false);
+	start_umount(sh, PWC_UMOUNT_PLAIN);
 }
 
 void pwc_shard_abort(struct pwc_shard *sh)
 {
-	int err;
-
 	pwc_peer_give_up(sh->peer);
 	if (!sh->mnt.is_mounted)
 		return;
-	err = pwc_mount_abort(&sh->mnt);
-	if (!err)
-		return;
-	/* Not allowed to, or no fusectl: closing /dev/fuse does the same, and that is what the end of this
-	 * process does. */
-	pw_log_warn("mount %s: cannot be aborted, %s; leaving it to the end of the process",
-		    sh->o->dir, pw_err_text(err));
-	sh->abandoned = true;
-	pw_loop_stop(sh->loop);
+	/* fusectl need not be mounted, or not be ours to write to */
+	if (pwc_mount_abort(&sh->mnt))
+		start_umount(sh, PWC_UMOUNT_FORCE);
 }
 
 /* umount has ended. The end of the connection is told by /dev/fuse; this is about a mount that stays. */
 static void on_umount(struct pwc_shard *sh, int status)
 {
+	bool good = WIFEXITED(status) && !WEXITSTATUS(status);
+
 	sh->umount_pid = 0;
-	if (sh->sm.state != PWC_SHARD_UNMOUNTING)
+	if (!sh->mnt.is_mounted)
 		return;
-	if (WIFEXITED(status) && !WEXITSTATUS(status)) {
+	if (sh->umount_how == PWC_UMOUNT_FORCE) {
+		if (!good)
+			abandon(sh, "it cannot be aborted");
+	} else if (good) {
 		/* gone from here; another mount namespace or an open file may still have it */
 		arm(sh, LAST_USERS_NS);
-		return;
-	}
-	if (sh->umount_lazy) {
+	} else if (sh->umount_how == PWC_UMOUNT_LAZY) {
 		pw_log_err("mount %s: cannot be detached; cutting the connection", sh->o->dir);
 		pwc_shard_abort(sh);
-		return;
+	} else {
+		pw_log_warn("mount %s: in use; detached, the last users have %u s", sh->o->dir,
+			    (uint32_t)(LAST_USERS_NS / PW_NS_PER_S));
+		start_umount(sh, PWC_UMOUNT_LAZY);
 	}
-	pw_log_warn("mount %s: in use; detached, the last users have %u s", sh->o->dir,
-		    (uint32_t)(LAST_USERS_NS / PW_NS_PER_S));
-	start_umount(sh, true);
+}
+
+static void reap_children(struct pwc_shard *sh)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == sh->umount_pid)
+			on_umount(sh, status);
 }
 
 static void on_signals(struct pw_fd *f)
 {
 	struct pwc_shard *sh = pw_container_of(f, struct pwc_shard, signals);
 	struct signalfd_siginfo si;
-	int status;
 
 	while (read(f->fd, &si, sizeof(si)) == sizeof(si)) {
 		if (si.ssi_signo != SIGCHLD) {
 			pw_log_info("mount %s: signal %u, unmounting", sh->o->dir, si.ssi_signo);
 			pwc_shard_stop(sh);
-		} else if (sh->umount_pid &&
-			   waitpid(sh->umount_pid, &status, WNOHANG) == sh->umount_pid) {
-			on_umount(sh, status);
+		} else {
+			reap_children(sh);
 		}
 	}
 }

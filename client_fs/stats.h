@@ -22,12 +22,6 @@ enum pwc_fallback {
 	PWC_NR_FALLBACKS
 };
 
-/* What a request had to wait for. */
-enum pwc_stall {
-	PWC_STALL_DEV_BUF, /* no /dev/fuse buffer was free */
-	PWC_NR_STALLS
-};
-
 #define PWC_NR_OPS 64u /* FUSE opcodes that are counted by themselves; the rest is 0 */
 
 struct pwc_stats {
@@ -36,9 +30,7 @@ struct pwc_stats {
 	uint64_t by_path[PWC_NR_PATHS]; /* requests */
 	uint64_t bytes_read[PWC_NR_PATHS]; /* payload bytes to applications */
 	uint64_t bytes_written[PWC_NR_PATHS];
-	uint64_t user_copied_bytes; /* payload bytes that this program moved itself */
 	uint64_t fallbacks[PWC_NR_FALLBACKS];
-	uint64_t stalls[PWC_NR_STALLS];
 	uint64_t interrupts; /* INTERRUPT messages */
 	uint64_t aborted; /* of them: calls that were given up */
 	uint64_t forgets;

@@ -189,11 +189,12 @@ static json_t *loop_json(const struct pwc_shard *sh)
 	return j;
 }
 
-/* Copies per payload byte: one by the kernel between application and arena, and whatever we move ourselves. */
+/* Copies per payload byte: one by the kernel between application and arena, and what a transport had to move
+ * after a wrong guess. Operations on data move nothing themselves. */
 static void set_copies(json_t *j, const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
 {
 	const struct pwc_stats *st = &sh->stats;
-	uint64_t payload = 0, user = st->user_copied_bytes + peer->conn.copied_bytes;
+	uint64_t payload = 0, user = peer->conn.copied_bytes;
 
 	for (uint32_t i = 0; i < PWC_NR_PATHS; i++)
 		payload += st->bytes_read[i] + st->bytes_written[i];

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client_fs/control.h"
 #include "client_fs/launch.h"
 #include "client_fs/mount_id.h"
 #include "common/err.h"
@@ -37,11 +38,14 @@ static int detach(const char *dir)
 static void clean_up(const struct pwc_options *o, uint64_t mount_id)
 {
 	struct pwc_mount_id now;
+	char path[108];
 	int err = pwc_mount_id_find(o->dir, o->source, &now);
 
 	if (err || now.id != mount_id)
 		return;
 	pw_log_warn("mount %s: the client is gone, detaching", o->dir);
+	pwc_control_path(o->dir, path, sizeof(path));
+	unlink(path);
 	err = detach(o->dir);
 	if (err)
 		pw_log_err("mount %s: cannot be detached, %s", o->dir, pw_err_text(err));
@@ -124,9 +128,13 @@ void pwc_watcher_mounted(struct pwc_watcher *w, uint64_t mount_id)
 
 void pwc_watcher_goodbye(struct pwc_watcher *w)
 {
+	tell(w, 0);
+}
+
+void pwc_watcher_end(struct pwc_watcher *w)
+{
 	if (w->fd < 0)
 		return;
-	tell(w, 0);
 	close(w->fd);
 	w->fd = -1;
 	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)

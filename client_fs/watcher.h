@@ -20,7 +20,9 @@ struct pwc_watcher {
 int pwc_watcher_start(struct pwc_watcher *w, const struct pwc_options *o);
 /* The mount exists from now on. @mount_id: as in /proc/self/mountinfo. */
 void pwc_watcher_mounted(struct pwc_watcher *w, uint64_t mount_id);
-/* The mount is gone, or is not to be touched: the watcher ends, and is waited for. */
+/* The mount is gone in order. Who mounts anew at once is safe from the watcher from here on. */
 void pwc_watcher_goodbye(struct pwc_watcher *w);
+/* Lets it do what is left to do (a mount whose connection was cut), and waits for it. */
+void pwc_watcher_end(struct pwc_watcher *w);
 
 #endif

@@ -76,6 +76,12 @@ uint32_t pwc_shard_max_io(const struct pwc_shard *s)
 	return s->max_io;
 }
 
+bool pwc_shard_prepare_ring(struct pwc_shard *s)
+{
+	(void)s;
+	return false;
+}
+
 void pwc_shard_on_init(struct pwc_shard *s)
 {
 	(void)s;

@@ -40,10 +40,10 @@ int pwc_mount_start(struct pwc_mount *m, struct pwc_shard *sh)
 	return pwc_mount_attach(m, fd[1]);
 }
 
-int pwc_mount_spawn_umount(const struct pwc_mount *m, bool lazy, int *ret_pid)
+int pwc_mount_spawn_umount(const struct pwc_mount *m, enum pwc_umount how, int *ret_pid)
 {
 	(void)m;
-	(void)lazy;
+	(void)how;
 	*ret_pid = 0;
 	shutdown(kernel.fd, SHUT_RDWR);
 	return 0;
@@ -73,9 +73,14 @@ static void on_ready(struct pwc_shard *sh)
 	pthread_mutex_unlock(&lock);
 }
 
+static void on_unmounted(struct pwc_shard *sh)
+{
+	(void)sh;
+}
+
 static void *run(void *arg)
 {
-	static const struct pwc_shard_ops ops = { on_ready, on_mounted };
+	static const struct pwc_shard_ops ops = { on_ready, on_mounted, on_unmounted };
 	struct pwc_shard *sh;
 
 	(void)arg;

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_options.c -- sources, option lists, keys; and small parsers that read what the system says */
+/* test_options.c -- sources and option lists; and small parsers that read what the system says */
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -123,44 +121,6 @@ static void test_list__bad_values(void **state)
 	assert_non_null(strstr(why, "no RDMA"));
 }
 
-static int write_key(char *path, const char *text)
-{
-	int fd;
-
-	strcpy(path, "/tmp/pagewire-key-XXXXXX");
-	fd = mkstemp(path);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
-	return 0;
-}
-
-static void test_key__64_digits(void **state)
-{
-	static const char digits[] =
-		"00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
-	struct pwc_options o = { .have_key = false };
-	char text[128];
-
-	(void)state;
-	assert_int_equal(pwc_options_load_key(&o, why, sizeof(why)), 0);
-	assert_false(o.have_key);
-	snprintf(text, sizeof(text), "%s\n", digits);
-	write_key(o.key_file, text);
-	assert_int_equal(pwc_options_load_key(&o, why, sizeof(why)), 0);
-	unlink(o.key_file);
-	assert_true(o.have_key);
-	assert_int_equal(o.key[1], 0x11);
-	assert_int_equal(o.key[31], 0xff);
-	assert_int_equal(pwc_options_load_key(&o, why, sizeof(why)), -ENOENT);
-	for (int i = 0; i < 3; i++) {
-		snprintf(text, sizeof(text), i == 0 ? "%.63s" : i == 1 ? "%s00" : "%.60sxyz!", digits);
-		write_key(o.key_file, text);
-		assert_int_equal(pwc_options_load_key(&o, why, sizeof(why)), -EINVAL);
-		unlink(o.key_file);
-	}
-}
-
 static void test_mount_id__newest_of_our_type(void **state)
 {
 	static char text[] =
@@ -250,7 +210,6 @@ int main(void)
 		cmocka_unit_test(test_list__what_is_for_others_is_ignored),
 		cmocka_unit_test(test_list__unknown_names_the_nearest),
 		cmocka_unit_test(test_list__bad_values),
-		cmocka_unit_test(test_key__64_digits),
 		cmocka_unit_test(test_mount_id__newest_of_our_type),
 		cmocka_unit_test(test_control_path__as_systemd_escapes),
 		cmocka_unit_test(test_interrupt_is_fatal__by_pending_signal),
