@@ -64,6 +64,7 @@ struct pws_kv_index {
 	pthread_t thread;
 	struct pw_loop_msg msg;
 	uint64_t new_room; /* the thread's */
+	int new_err; /* the thread's */
 	bool map_full;	   /* the thread's: the real map was too small after all */
 };
 
@@ -88,8 +89,7 @@ static int from_mdb(int rc)
 	}
 }
 
-/* Stored values ---------------------------------------------------------------------------------
- */
+/* Stored values ------------------------------------------------------------------------------ */
 
 static uint32_t value_crc(struct pws_slice key, uint64_t seq, struct pws_slice val)
 {
@@ -179,8 +179,7 @@ static int get_state(struct pws_kv_index *x, struct pws_kv_index_state *ret)
 	return 0;
 }
 
-/* Reads -----------------------------------------------------------------------------------------
- */
+/* Reads -------------------------------------------------------------------------------------- */
 
 static int renew_read(struct pws_kv_index *x)
 {
@@ -228,8 +227,7 @@ int pws_kv_index_next(struct pws_kv_index *x, struct pws_slice begin, struct pws
 	return decode(&k, &v, ret);
 }
 
-/* Room ------------------------------------------------------------------------------------------
- */
+/* Room --------------------------------------------------------------------------------------- */
 
 /* Pages that LMDB's free list holds. */
 static int count_free(MDB_txn *txn, uint64_t *ret)
@@ -289,8 +287,7 @@ static int measure_room(struct pws_kv_index *x, uint64_t *ret)
 	return 0; /* a filesystem without fallocate has to do without the allowance */
 }
 
-/* Apply -----------------------------------------------------------------------------------------
- */
+/* Apply -------------------------------------------------------------------------------------- */
 
 static int apply_in(struct pws_kv_index *x, MDB_txn *txn, const struct pws_kv_index_apply *a)
 {
@@ -360,7 +357,7 @@ static void on_applied(struct pw_loop_msg *m)
 
 	pthread_join(x->thread, NULL);
 	x->apply = NULL;
-	a->err = adopt(x, a, a->err);
+	a->err = adopt(x, a, x->new_err);
 	a->done(a);
 }
 
@@ -378,7 +375,7 @@ static void *apply_thread(void *arg)
 {
 	struct pws_kv_index *x = arg;
 
-	x->apply->err = apply_all(x, x->apply);
+	x->new_err = apply_all(x, x->apply);
 	pw_loop_post(x->loop, &x->msg);
 	return NULL;
 }
@@ -411,8 +408,7 @@ int pws_kv_index_apply_now(struct pws_kv_index *x, struct pws_kv_index_apply *a)
 	return a->err;
 }
 
-/* Life ------------------------------------------------------------------------------------------
- */
+/* Life --------------------------------------------------------------------------------------- */
 
 /* The directory's own entry has to survive, too. */
 static int make_dir(const char *dir)

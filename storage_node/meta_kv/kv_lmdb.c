@@ -24,8 +24,7 @@
 #include "common/random.h"
 #include "storage_node/meta_kv/kv_lmdb.h"
 
-/* Reads -----------------------------------------------------------------------------------------
- */
+/* Reads -------------------------------------------------------------------------------------- */
 
 int kv_lmdb_find(struct kv_lmdb *k, struct pws_slice key, struct pws_kv_rec *ret)
 {
@@ -141,8 +140,7 @@ static int lmdb_next(struct pws_kv *kv, struct pws_slice begin, struct pws_slice
 	return merge_next(&m, rec);
 }
 
-/* Life ------------------------------------------------------------------------------------------
- */
+/* Life --------------------------------------------------------------------------------------- */
 
 void kv_lmdb_fail(struct kv_lmdb *k, int err, const char *why)
 {
@@ -210,7 +208,7 @@ void kv_lmdb_step_stop(struct kv_lmdb *k)
 	if (!err) {
 		if (!k->frozen)
 			kv_ckpt_start(k);
-		if (k->frozen && k->apply.err == -ENOSPC)
+		if (k->frozen && !k->applying && k->apply.err == -ENOSPC)
 			err = -ENOSPC; /* all of it is in the journal, for the next start */
 		else if (k->frozen || pws_kv_map_nr(k->active))
 			return;
@@ -251,8 +249,7 @@ static const struct pws_kv_ops lmdb_ops = {
 	.close = lmdb_close,
 };
 
-/* Recovery --------------------------------------------------------------------------------------
- */
+/* Recovery ----------------------------------------------------------------------------------- */
 
 static int replay_commit(void *arg, uint64_t seq, const struct pws_kv_mut *muts, uint32_t nr)
 {

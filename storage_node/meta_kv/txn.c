@@ -32,8 +32,7 @@
 
 static void run(struct pws_txn *t);
 
-/* Buffer ----------------------------------------------------------------------------------------
- */
+/* Buffer ------------------------------------------------------------------------------------- */
 
 struct txn_block {     /* at the start of a buffer that is not the inline one */
 	uint8_t *prev; /* inline_buf ends the chain */
@@ -124,8 +123,7 @@ static bool copy_slice(struct pws_txn *t, struct pws_slice from, struct pws_slic
 	return true;
 }
 
-/* Keys ------------------------------------------------------------------------------------------
- */
+/* Keys --------------------------------------------------------------------------------------- */
 
 /* Index of the first key >= @key. */
 static uint32_t lower_bound(const struct pws_txn *t, struct pws_slice key, bool *ret_equal)
@@ -200,8 +198,7 @@ static struct pws_txn_key *note_read(struct pws_txn *t, struct pws_slice key, ui
 	return e;
 }
 
-/* Reads -----------------------------------------------------------------------------------------
- */
+/* Reads -------------------------------------------------------------------------------------- */
 
 static int read_done(struct pws_txn *t, int err, const struct pws_kv_rec *rec)
 {
@@ -300,8 +297,7 @@ int pws_txn_next(struct pws_txn *t, struct pws_slice begin, struct pws_slice end
 	}
 }
 
-/* Writes ----------------------------------------------------------------------------------------
- */
+/* Writes ------------------------------------------------------------------------------------- */
 
 static void put(struct pws_txn *t, struct pws_slice key, struct pws_slice val, bool keep)
 {
@@ -356,8 +352,7 @@ bool pws_txn_room(const struct pws_txn *t, uint32_t keys, uint32_t bytes)
 	       bytes <= PWS_KV_COMMIT_MAX - t->put_bytes;
 }
 
-/* Life ------------------------------------------------------------------------------------------
- */
+/* Life --------------------------------------------------------------------------------------- */
 
 static void reset(struct pws_txn *t)
 {

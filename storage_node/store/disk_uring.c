@@ -73,8 +73,7 @@ struct pws_disk {
 	struct pws_disk_stats stats;
 };
 
-/* Transfers -------------------------------------------------------------------------------------
- */
+/* Transfers ---------------------------------------------------------------------------------- */
 
 static int fixed_index(const struct pws_disk *d, const uint8_t *buf, uint32_t len)
 {
@@ -249,8 +248,7 @@ int pws_disk_do(struct pws_disk *d, enum pws_disk_op op, void *buf, uint64_t off
 	return 0;
 }
 
-/* Growing ---------------------------------------------------------------------------------------
- */
+/* Growing ------------------------------------------------------------------------------------ */
 
 /* A regular file gets all its blocks now, or stays as it was. Any thread. */
 static int allocate(int fd, uint64_t from, uint64_t to)
@@ -338,8 +336,7 @@ uint64_t pws_disk_growable(const struct pws_disk *d)
 	return (uint64_t)v.f_bavail * v.f_frsize;
 }
 
-/* Life ------------------------------------------------------------------------------------------
- */
+/* Life --------------------------------------------------------------------------------------- */
 
 int pws_disk_register(struct pws_disk *d, void *base, size_t len)
 {

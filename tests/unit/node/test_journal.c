@@ -123,8 +123,7 @@ static int replay(struct world *w, struct pws_journal_end *end)
 	return replay_from(w, w->disk, &w->start, end);
 }
 
-/* Golden ----------------------------------------------------------------------------------------
- */
+/* Golden ------------------------------------------------------------------------------------- */
 
 static const uint8_t golden[] = {
 	/* magic, crc (checked with an independent CRC-32C), len, nr_commits */
@@ -219,8 +218,7 @@ static void test_batch_next__garbage_is_refused(void **state)
 	assert_true(accepted > 0); /* changes of keys and values are the checksum's business */
 }
 
-/* Ring ------------------------------------------------------------------------------------------
- */
+/* Ring --------------------------------------------------------------------------------------- */
 
 static void test_append__idle_journal_writes_at_once(void **state)
 {
@@ -365,8 +363,7 @@ static void test_end_after__tells_what_append_does(void **state)
 	}
 }
 
-/* Torn ends and damage --------------------------------------------------------------------------
- */
+/* Torn ends and damage ----------------------------------------------------------------------- */
 
 #define NR_BATCHES 6u
 

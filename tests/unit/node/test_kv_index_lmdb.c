@@ -296,8 +296,7 @@ static void test_state__golden(void **state)
 	damage((const char *)golden, sizeof(golden), 0, 0);
 }
 
-/* The whole engine ------------------------------------------------------------------------------
- */
+/* The whole engine --------------------------------------------------------------------------- */
 
 struct commit {
 	struct pws_kv_commit c;
