@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* channel.c -- connections find their session, messages find their slot
  *
- * A connection is a stranger until its HELLO was proved; then it belongs to the channel of its client shard.
- * A HELLO for a channel whose connection still lives ends that one and is told to try again: by then the old
- * one is drained, and what it carried can change nothing any more.
+ * A connection is a stranger until its HELLO was proved; then it belongs to the channel of its
+ * client shard. A HELLO for a channel whose connection still lives ends that one and is told to try
+ * again: by then the old one is drained, and what it carried can change nothing any more.
  */
 #include "storage_node/channel.h"
 
@@ -48,7 +48,8 @@ void pws_channel_free(struct pws_channel *ch)
 	free(ch);
 }
 
-static int channel_new(struct pws_session *s, const struct pw_body_hello *h, struct pws_channel **ret)
+static int channel_new(struct pws_session *s, const struct pw_body_hello *h,
+		       struct pws_channel **ret)
 {
 	int err = PW_FAULT_ERR("channel.alloc", -ENOMEM);
 	struct pws_channel *ch = err ? NULL : calloc(1, sizeof(*ch));
@@ -118,7 +119,8 @@ static int join(struct pw_conn *c, const struct pw_body_hello *h, struct pws_cha
 
 	if (n->stopping)
 		return -ESHUTDOWN;
-	if (memcmp(h->fsid, any_fsid, sizeof(any_fsid)) && memcmp(h->fsid, n->id.fsid, sizeof(h->fsid)))
+	if (memcmp(h->fsid, any_fsid, sizeof(any_fsid)) &&
+	    memcmp(h->fsid, n->id.fsid, sizeof(h->fsid)))
 		return -EMEDIUMTYPE;
 	if (h->channel >= PWS_MAX_CHANNELS)
 		return -EINVAL;
@@ -153,7 +155,8 @@ static int on_hello(struct pw_conn *c, const struct pw_body_hello *h, struct pw_
 
 	if (err) {
 		n->stats.refused++;
-		pw_log_rl(PW_LOG_INFO, "conn %s: refused, %s", pw_conn_peer_name(c), pw_err_text(err));
+		pw_log_rl(PW_LOG_INFO, "conn %s: refused, %s", pw_conn_peer_name(c),
+			  pw_err_text(err));
 		return err;
 	}
 	ch->conn = c;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* channel.h -- one client shard's slots, and the connection that serves them now
  *
- * Slots, their requests and their buffers outlive connections: what runs when a connection fails goes on,
- * and its answer waits for the replay. An older connection is drained before the next one may come up, so
- * nothing of it can arrive late.
- * Thread: loop thread.      Allocates: at HELLO.
+ * Slots, their requests and their buffers outlive connections: what runs when a connection fails
+ * goes on, and its answer waits for the replay. An older connection is drained before the next one
+ * may come up, so nothing of it can arrive late. Thread: loop thread. Allocates: at HELLO.
  */
 #ifndef PWS_CHANNEL_H
 #define PWS_CHANNEL_H
@@ -26,14 +25,15 @@ struct pws_channel {
 	struct pw_list node; /* of pws_session.channels */
 	struct pws_node *n;
 	struct pws_session *session;
-	uint32_t nr; /* as in HELLO */
+	uint32_t nr;	      /* as in HELLO */
 	uint64_t incarnation; /* of the newest connection */
 	struct pw_conn *conn; /* its guest owns it; NULL when there is none */
-	bool up; /* the hand-shake is over */
-	bool reclaimed; /* its client's list of opens is complete: RECLAIM changes nothing any more */
+	bool up;	      /* the hand-shake is over */
+	bool reclaimed; /* its client's list of opens is complete: RECLAIM changes nothing any
+			 * more */
 	uint32_t nr_slots;
 	struct pws_req *reqs; /* owns; nr_slots of them, index = slot */
-	uint32_t nr_busy; /* requests that are not free */
+	uint32_t nr_busy;     /* requests that are not free */
 };
 
 extern const struct pw_conn_ops pws_channel_conn_ops;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control.c -- accept -> read a line -> answer -> close; a timer shuts down what takes too long
  *
- * Each connection has one pw_io that is either receiving or sending. It ends by shutdown(2), which completes
- * whatever is under way; only then is its memory freed. A link in REGISTER_DIR lets `pagewire status`
- * find the nodes of a machine; who may not write there is found by its directory only.
+ * Each connection has one pw_io that is either receiving or sending. It ends by shutdown(2), which
+ * completes whatever is under way; only then is its memory freed. A link in REGISTER_DIR lets
+ * `pagewire status` find the nodes of a machine; who may not write there is found by its directory
+ * only.
  */
 #include "storage_node/control.h"
 
@@ -19,9 +20,9 @@
 #include "common/log.h"
 #include "common/uring.h"
 
-#define CLIENTS_MAX 16u
-#define LINE_MAX 4096u
-#define DEADLINE_NS (5 * PW_NS_PER_S)
+#define CLIENTS_MAX  16u
+#define LINE_MAX     4096u
+#define DEADLINE_NS  (5 * PW_NS_PER_S)
 #define REGISTER_DIR "/run/pagewire"
 
 struct control_conn {
@@ -41,7 +42,7 @@ struct pws_control {
 	const struct pws_status_source *src; /* borrowed */
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	char link[64]; /* to it; "" when there is none */
-	int fd; /* owns */
+	int fd;	       /* owns */
 	struct pw_fd listener;
 	struct pw_list conns;
 	uint32_t nr_conns;
@@ -239,7 +240,8 @@ static int listen_on(struct pws_control *c)
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0)
 		return -errno;
-	/* nobody else may connect, not even between bind and chmod; no thread of ours makes files here */
+	/* nobody else may connect, not even between bind and chmod; no thread of ours makes files
+	 * here */
 	mask = umask(0177);
 	err = bind(c->fd, (const struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
 	umask(mask);

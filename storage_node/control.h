@@ -3,9 +3,9 @@
  *
  *	{"cmd":"ping"}  {"cmd":"status"}  {"cmd":"stats"}
  *
- * A UNIX stream socket of mode 0600; who is neither root nor of our uid is refused as well. At most a few
- * connections at once, each with a deadline, so nobody can make the node wait.
- * Thread: loop thread.      Allocates: per connection.
+ * A UNIX stream socket of mode 0600; who is neither root nor of our uid is refused as well. At most
+ * a few connections at once, each with a deadline, so nobody can make the node wait. Thread: loop
+ * thread. Allocates: per connection.
  */
 #ifndef PWS_CONTROL_H
 #define PWS_CONTROL_H

@@ -52,8 +52,8 @@ static int open_bufs(struct pws_data *d, const struct pws_node_config *c, struct
 		nr += (uint32_t)PW_MIN(c->memory / c->max_io, (uint64_t)(UINT32_MAX / 2));
 	err = pws_bufpool_new(nr, pws_node_buf_bytes((uint32_t)c->max_io), &d->bufs);
 	if (err)
-		return pws_refuse(why, PW_EXIT_ERROR, "no memory for %u buffers of %llu bytes: %s", nr,
-				  (unsigned long long)c->max_io, pw_err_text(err));
+		return pws_refuse(why, PW_EXIT_ERROR, "no memory for %u buffers of %llu bytes: %s",
+				  nr, (unsigned long long)c->max_io, pw_err_text(err));
 	return 0;
 }
 
@@ -85,8 +85,8 @@ static int open_disk(struct pws_data *d, struct pw_loop *loop, struct pws_refusa
 	if (err)
 		return pws_refuse(why, PW_EXIT_ERROR, "%s: %s", p.s, pw_err_text(err));
 	if (d->sb.formatted && pws_disk_size(d->disk) < d->sb.data_off)
-		return pws_refuse(why, PW_EXIT_DAMAGED, "%s: cut off, it is shorter than its journal",
-				  p.s);
+		return pws_refuse(why, PW_EXIT_DAMAGED,
+				  "%s: cut off, it is shorter than its journal", p.s);
 	pws_bufpool_area(d->bufs, &base, &len);
 	err = pws_disk_register(d->disk, base, len);
 	if (err)
@@ -123,13 +123,14 @@ static int open_index(struct pws_data *d, struct pw_loop *loop, const struct pws
 	if (!err)
 		return 0;
 	if (err == -EBADMSG)
-		return pws_refuse(why, PW_EXIT_DAMAGED, "data directory %s: journal or index is damaged",
-				  d->dir);
+		return pws_refuse(why, PW_EXIT_DAMAGED,
+				  "data directory %s: journal or index is damaged", d->dir);
 	if (err == -EINVAL)
 		return pws_refuse(why, PW_EXIT_NOT_OURS,
-				  "data directory %s: journal or index is of another version", d->dir);
-	return pws_refuse(why, PW_EXIT_ERROR, "data directory %s: cannot open the index: %s", d->dir,
-			  pw_err_text(err));
+				  "data directory %s: journal or index is of another version",
+				  d->dir);
+	return pws_refuse(why, PW_EXIT_ERROR, "data directory %s: cannot open the index: %s",
+			  d->dir, pw_err_text(err));
 }
 
 static void bad_block(void *arg, uint64_t ino, uint64_t chunk, uint32_t block)
@@ -167,9 +168,10 @@ static int open_store(struct pws_data *d, struct pw_loop *loop, const struct pws
 		return 0;
 	if (err == -EBADMSG)
 		return pws_refuse(why, PW_EXIT_DAMAGED,
-				  "data directory %s: the index names blocks that cannot be", d->dir);
-	return pws_refuse(why, PW_EXIT_ERROR, "data directory %s: cannot open the store: %s", d->dir,
-			  pw_err_text(err));
+				  "data directory %s: the index names blocks that cannot be",
+				  d->dir);
+	return pws_refuse(why, PW_EXIT_ERROR, "data directory %s: cannot open the store: %s",
+			  d->dir, pw_err_text(err));
 }
 
 int pws_data_open(struct pws_data *d, struct pw_loop *loop, const struct pws_node_config *c,
@@ -182,9 +184,9 @@ int pws_data_open(struct pws_data *d, struct pw_loop *loop, const struct pws_nod
 		return -1;
 	if (has_store_dat(d))
 		return open_disk(d, loop, why) || open_index(d, loop, c, why) ||
-				       open_store(d, loop, c, why) ?
-			       -1 :
-			       0;
+				       open_store(d, loop, c, why)
+			       ? -1
+			       : 0;
 	err = pws_kv_mem_open(loop, &d->kv);
 	if (err)
 		return pws_refuse(why, PW_EXIT_ERROR, "cannot make an index: %s", pw_err_text(err));

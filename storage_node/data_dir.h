@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* data_dir.h -- opens what a node stands on: directory, buffers, disk, index, store
  *
- * store = memory or null: everything but the identity is volatile, the index too: names of files whose
- * contents are gone would be of no use.
- * Thread: loop thread; open blocks (recovery).      Allocates: in open.
+ * store = memory or null: everything but the identity is volatile, the index too: names of files
+ * whose contents are gone would be of no use. Thread: loop thread; open blocks (recovery).
+ * Allocates: in open.
  */
 #ifndef PWS_DATA_DIR_H
 #define PWS_DATA_DIR_H
@@ -18,7 +18,7 @@
 struct pws_data {
 	struct pws_superblock sb;
 	const char *dir; /* borrowed */
-	int lock_fd; /* -1 before open */
+	int lock_fd;	 /* -1 before open */
 	struct pws_bufpool *bufs;
 	struct pws_disk *disk; /* NULL without a store.dat */
 	struct pws_kv *kv;

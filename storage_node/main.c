@@ -27,10 +27,10 @@
 #include "storage_node/node_config.h"
 #include "storage_node/sd_notify.h"
 
-#define NAME "pagewire-node"
-#define DEFAULT_CONFIG "/etc/pagewire/pagewire.conf"
+#define NAME		 "pagewire-node"
+#define DEFAULT_CONFIG	 "/etc/pagewire/pagewire.conf"
 #define STOP_DEADLINE_MS 10000u
-#define SETTINGS_MAX 64
+#define SETTINGS_MAX	 64
 
 struct setting { /* from the command line: over those of the file */
 	const char *key, *value;
@@ -81,7 +81,8 @@ static void usage(FILE *f)
 		"usage: " NAME " [-c FILE] [--dir DIR] [--listen HOST:PORT] [-o KEY=VALUE]...\n"
 		"Stores the files of a pagewire filesystem and serves them to clients.\n"
 		"\n"
-		"  -c, --config FILE       configuration, section [node] (default " DEFAULT_CONFIG "\n"
+		"  -c, --config FILE       configuration, section [node] (default " DEFAULT_CONFIG
+		"\n"
 		"                          if it is there)\n"
 		"      --dir DIR           data directory\n"
 		"      --listen HOST:PORT  where clients connect\n"
@@ -89,7 +90,7 @@ static void usage(FILE *f)
 		"      --durability MODE   always, or interval:MS\n"
 		"  -o, --set KEY=VALUE     any key of section [node]\n"
 		"      --check-config      check the configuration, print all its errors, and end\n"
-		"      --show-config[=origin]  print it, complete, with where each value comes from\n"
+		"      --show-config[=origin]  print it, complete, with the origin of each value\n"
 		"      --version, --help\n"
 		"\n"
 		"Signals: SIGTERM ends it in order, SIGHUP reads the log level again, SIGUSR1\n"
@@ -115,7 +116,12 @@ static bool add_pair(struct program *p, char *pair)
 	return add_setting(p, pair, eq + 1);
 }
 
-enum { OPT_CHECK = 256, OPT_SHOW, OPT_VERSION, OPT_KEY };
+enum {
+	OPT_CHECK = 256,
+	OPT_SHOW,
+	OPT_VERSION,
+	OPT_KEY
+};
 
 /* -1: go on; else the exit code. */
 static int parse_args(struct program *p, int argc, char **argv)
@@ -283,7 +289,8 @@ static void reload(struct program *p)
 	int err;
 
 	pw_config_init(&c, &pws_node_config_table, &fresh);
-	err = pw_config_load(&c, p->config_path ? p->config_path : DEFAULT_CONFIG, why, sizeof(why));
+	err = pw_config_load(&c, p->config_path ? p->config_path : DEFAULT_CONFIG, why,
+			     sizeof(why));
 	if (err) {
 		pw_log_warn("config: not read again, %s", why);
 		return;
@@ -460,7 +467,8 @@ static int make_loop(struct program *p)
 
 	if (err == -ENOSYS || err == -EPERM) {
 		print("io_uring is not available here (%s): see kernel.io_uring_disabled, or the "
-		      "container's seccomp profile", pw_err_text(err));
+		      "container's seccomp profile",
+		      pw_err_text(err));
 		return PW_EXIT_NO_URING;
 	}
 	if (err) {

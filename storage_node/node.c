@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.c -- start, stop, and the wires between the parts of a node
  *
- *	start:  format if empty -> sessions of the life before -> reclaimer -> listen -> on_ready
- *	stop:   no new connection, no new request -> running requests end and are answered -> connections end
- *	        -> reclaimer and sessions have nothing in flight -> on_stopped
+ *	start:  format if empty -> sessions of the life before -> listen -> reclaimer -> on_ready
+ *	stop:   no new connection, no new request -> running requests end and are answered
+ *	        -> connections end -> reclaimer and sessions have nothing in flight -> on_stopped
  */
 #include "storage_node/node.h"
 
@@ -17,12 +17,12 @@
 #include "common/random.h"
 #include "storage_node/channel.h"
 
-/* Kept free so that deletes, which write index rows and copies of last blocks, always find room: this much,
- * or a sixteenth where that is less. */
+/* Kept free so that deletes, which write index rows and copies of last blocks, always find room:
+ * this much, or a sixteenth where that is less. */
 #define RESERVE_BYTES (8 * PW_MIB)
 /* Buffers beyond those of the slots: for requests that came early, and for the store's own use. */
-#define SPARE_BUFS 16u
-#define MAX_IO_MIN 4096u
+#define SPARE_BUFS    16u
+#define MAX_IO_MIN    4096u
 
 uint32_t pws_node_buf_bytes(uint32_t max_io)
 {
@@ -79,7 +79,8 @@ static void load_sessions(struct pws_node *n)
 		return;
 	if (!err)
 		err = pw_listener_new(n->loop, n->host, n->port, &pws_channel_listener_ops,
-				      &pws_channel_conn_ops, n, &n->id, &n->conn_opts, &n->listener);
+				      &pws_channel_conn_ops, n, &n->id, &n->conn_opts,
+				      &n->listener);
 	if (!err)
 		pws_reclaim_start(&n->reclaim, n->lease_ms);
 	ready(n, err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node.h -- one storage node: wires loop, buffers, index, store, metadata, listener and sessions
  *
- * No policy here. Index (kv), store and buffers are opened by the caller (data_dir.c in the program, the
- * simulation its own) and are the caller's to stop and close after pws_node_stop().
- * Thread: loop thread.      Must not know: io_uring, files, configuration.
+ * No policy here. Index (kv), store and buffers are opened by the caller (data_dir.c in the
+ * program, the simulation its own) and are the caller's to stop and close after pws_node_stop().
+ * Thread: loop thread. Must not know: io_uring, files, configuration.
  */
 #ifndef PWS_NODE_H
 #define PWS_NODE_H
@@ -27,24 +27,28 @@ struct pws_node_opts {
 	struct pws_kv *kv; /* borrowed until pws_node_free(), as the next two */
 	struct pws_store *store;
 	struct pws_bufpool *bufs; /* pws_node_bufs_needed() of pws_node_buf_bytes() each */
-	uint32_t max_io; /* bytes of payload per request */
-	uint32_t slots; /* per channel, slot 0 included */
-	uint32_t max_clients; /* connected at once */
+	uint32_t max_io;	  /* bytes of payload per request */
+	uint32_t slots;		  /* per channel, slot 0 included */
+	uint32_t max_clients;	  /* connected at once */
 	uint32_t lease_ms;
 	struct pw_conn_opts conn;
 	const char *host; /* copied */
-	uint16_t port; /* 0: any */
+	uint16_t port;	  /* 0: any */
 };
 
 /* For `stats` */
 struct pws_node_stats {
 	uint64_t reqs[PW_OP_NR], errs[PW_OP_NR];
 	uint64_t bytes_read, bytes_written; /* payload bytes */
-	uint64_t moved_bytes; /* payload bytes moved here because an append landed at a wrong offset */
-	uint64_t replays, replays_answered; /* requests that came again; of them answered from memory or row */
+	uint64_t moved_bytes;	   /* payload bytes moved here because an append landed at a wrong
+			       * offset */
+	uint64_t replays;	   /* requests that came again */
+	uint64_t replays_answered; /* of them from memory or from a row */
 	uint64_t parked, append_waits, space_waits, no_buf; /* stalls */
-	uint64_t accepted, refused, bad_msgs; /* connections, HELLOs refused, connections failed by us */
-	struct pw_conn_stats conn; /* of connections that have ended */
+	uint64_t accepted;				    /* connections */
+	uint64_t refused;				    /* HELLOs */
+	uint64_t bad_msgs;				    /* connections failed by us */
+	struct pw_conn_stats conn;			    /* of connections that have ended */
 };
 
 struct pws_node {
@@ -89,8 +93,8 @@ int pws_node_new(struct pw_loop *loop, const struct pws_node_opts *o, struct pws
 
 /**
  * pws_node_start - format an empty index, find sessions and orphans of the life before, listen
- * @on_ready: called from the loop, once. @err: 0, or why it does not serve: see pw_listener_new(), or an
- * error of the index
+ * @on_ready: called from the loop, once. @err: 0, or why it does not serve: see pw_listener_new(),
+ * or an error of the index
  */
 void pws_node_start(struct pws_node *n, void (*on_ready)(void *arg, int err), void *arg);
 

@@ -12,8 +12,9 @@
 #include "common/wire.h"
 
 #define KEY(name_, type_, member) "node", name_, type_, offsetof(struct pws_node_config, member)
-#define STRING_KEY(name_, member)                                                                  \
-	KEY(name_, PW_CONFIG_STRING, member), .len = sizeof(((struct pws_node_config *)NULL)->member)
+#define STRING_KEY(name_, member)             \
+	KEY(name_, PW_CONFIG_STRING, member), \
+		.len = sizeof(((struct pws_node_config *)NULL)->member)
 
 /* HOST:PORT, [V6]:PORT. */
 static bool split_listen(const char *s, char *host, size_t len, uint16_t *port)
@@ -56,7 +57,8 @@ static bool parse_durability(const char *s, uint64_t *ret_ns)
 	if (strncmp(s, interval, sizeof(interval) - 1) || !*value)
 		return false;
 	/* a bare number means milliseconds */
-	snprintf(text, sizeof(text), "%s%s", value, strspn(value, "0123456789") == strlen(value) ? "ms" : "");
+	snprintf(text, sizeof(text), "%s%s", value,
+		 strspn(value, "0123456789") == strlen(value) ? "ms" : "");
 	if (pw_config_parse_time(text, ret_ns))
 		return false;
 	return *ret_ns >= PW_NS_PER_MS && *ret_ns <= 60 * PW_NS_PER_S;
@@ -119,9 +121,11 @@ static const struct pw_config_key keys[] = {
 	  .max = 16 * PW_GIB, .help = "journal of a new data directory" },
 	{ KEY("index_map", PW_CONFIG_SIZE, index_map), .dflt = "16GiB", .min = 64 * PW_MIB,
 	  .max = 16384 * PW_GIB, .help = "largest index" },
-	{ KEY("max_data", PW_CONFIG_SIZE, max_data), .dflt = "0", .help = "largest store.dat; 0: no limit" },
+	{ KEY("max_data", PW_CONFIG_SIZE, max_data), .dflt = "0",
+	  .help = "largest store.dat; 0: no limit" },
 	{ KEY("lease", PW_CONFIG_TIME, lease), .dflt = "45s", .min = 100 * PW_NS_PER_MS,
-	  .max = 3600 * PW_NS_PER_S, .help = "opens of a client that is gone are released after this" },
+	  .max = 3600 * PW_NS_PER_S,
+	  .help = "opens of a client that is gone are released after this" },
 	{ KEY("heartbeat", PW_CONFIG_TIME, heartbeat), .dflt = "1s", .min = 10 * PW_NS_PER_MS,
 	  .max = 60 * PW_NS_PER_S, .help = "silence after which a connection is probed" },
 	{ KEY("dead", PW_CONFIG_TIME, dead), .dflt = "5s", .min = 20 * PW_NS_PER_MS,
@@ -161,8 +165,8 @@ int pws_node_config_finish(struct pws_node_config *c, struct pws_refusal *why)
 	if (!split_listen(c->listen, c->host, sizeof(c->host), &c->port))
 		return pws_refuse(why, PW_EXIT_CONFIG, "listen = %s: want HOST:PORT", c->listen);
 	if (!parse_durability(c->durability, &c->interval_ns))
-		return pws_refuse(why, PW_EXIT_CONFIG, "durability = %s: want always or interval:MS",
-				  c->durability);
+		return pws_refuse(why, PW_EXIT_CONFIG,
+				  "durability = %s: want always or interval:MS", c->durability);
 	if (c->max_io % 4096)
 		return pws_refuse(why, PW_EXIT_CONFIG, "max_io: want a multiple of 4KiB");
 	if (c->journal % PW_MIB)
@@ -174,9 +178,8 @@ int pws_node_config_finish(struct pws_node_config *c, struct pws_refusal *why)
 	c->have_fsid = *c->fsid;
 	if (c->have_fsid && pws_uuid_parse(c->fsid, c->fsid_bytes))
 		return pws_refuse(why, PW_EXIT_CONFIG, "fsid = %s: want a UUID", c->fsid);
-	if (!*c->control &&
-	    (size_t)snprintf(c->control, sizeof(c->control), "%s/control.sock", c->dir) >=
-		    sizeof(c->control))
+	if (!*c->control && (size_t)snprintf(c->control, sizeof(c->control), "%s/control.sock",
+					     c->dir) >= sizeof(c->control))
 		return pws_refuse(why, PW_EXIT_CONFIG, "dir: too long for a control socket in it");
 	return 0;
 }

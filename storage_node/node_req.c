@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* node_req.c -- life, order and answers of requests; replay is in req_reply.c
  *
- * Happy path: the command arrives and is judged -> its payload lands in the slot's buffer -> the operation
- * runs in steps -> the answer is queued -> the transport is done with it -> the slot is free.
+ * Happy path: the command arrives and is judged -> its payload lands in the slot's buffer -> the
+ * operation runs in steps -> the answer is queued -> the transport is done with it -> the slot is
+ * free.
  *
  * What can fail:
- *	the connection, before all is here	the slot is free again, as if nothing had come
- *	the connection, while it runs		it goes on; the answer is kept for the replay
- *	the connection, with the answer queued	the answer is kept for the replay
+ *	connection, before all is here		the slot is free again, as if nothing had come
+ *	connection, while it runs		it goes on; the answer is kept for the replay
+ *	connection, with the answer queued	the answer is kept for the replay
  *	the node				the client replays; a reply row tells what was done
- *	the client is wrong			its connection fails; what it has running ends by itself
+ *	the client is wrong			its connection fails; what runs ends by itself
  */
 #include "storage_node/node_req.h"
 
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "common/err.h"
+#include "common/plant.h"
 #include "storage_node/channel.h"
 #include "storage_node/node.h"
 
@@ -118,7 +120,8 @@ static void drop_parked(struct pws_req *r)
 	r->next_buf = NULL;
 }
 
-/* The answer is out, or kept for the replay. May free the channel: nothing may touch @r afterwards. */
+/* The answer is out, or kept for the replay. May free the channel: nothing may touch @r
+ * afterwards. */
 static void finish(struct pws_req *r)
 {
 	struct pws_session *s = r->ch->session;
@@ -151,7 +154,8 @@ static void reply_done(struct pw_send *s, int err)
 
 static void queue_reply(struct pws_req *r)
 {
-	/* A newer request of this slot is here: its client does not wait for this answer any more. */
+	/* A newer request of this slot is here: its client does not wait for this answer any
+	 * more. */
 	bool wanted = pws_channel_is_up(r->ch) && !r->parked;
 
 	if (wanted && !pw_conn_send(r->ch->conn, &r->send))
@@ -190,8 +194,8 @@ void pws_req_reply(struct pws_req *r, int err)
 
 static enum pws_req_verdict judge(const struct pws_req *r, const struct pw_cmd *cmd)
 {
-	/* Usually by one. A request that its client gave up while we were away may never have come here, and
-	 * slot 0 has no replays: RECLAIM begins anew with the next number. */
+	/* Usually by one. A request that its client gave up while we were away may never have come
+	 * here, and slot 0 has no replays: RECLAIM begins anew with the next number. */
 	bool is_next = cmd->seq > r->seq;
 
 	if (!cmd->seq)
@@ -205,11 +209,12 @@ static enum pws_req_verdict judge(const struct pws_req *r, const struct pw_cmd *
 		return PWS_REQ_BAD;
 	if (!pws_req_is_free(r))
 		return PWS_REQ_IGNORE;
-	return r->cached ? PWS_REQ_RESEND : PWS_REQ_RUN;
+	return r->cached && !PW_PLANT("run-replay-again") ? PWS_REQ_RESEND : PWS_REQ_RUN;
 }
 
-/* Where in its buffer a payload lands: data at its place within a block, so that it can be written from
- * there. The offset of an append is the client's guess; op_write.c moves the bytes if it was wrong. */
+/* Where in its buffer a payload lands: data at its place within a block, so that it can be written
+ * from there. The offset of an append is the client's guess; op_write.c moves the bytes if it was
+ * wrong. */
 static uint32_t head_of(const struct pw_cmd *cmd)
 {
 	return cmd->op == PW_OP_WRITE ? cmd->io.off % PWS_BLOCK : 0;

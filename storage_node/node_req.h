@@ -3,10 +3,9 @@
  *
  *	FREE -> RECEIVED -> RUNNING -> REPLY_QUEUED -> FREE
  *
- * Everything that a request needs belongs to its slot and is there before the first byte arrives: buffer,
- * transaction, store operation, answer. What an operation means is in op_*.c; this file owns life, order,
- * replay and answers.
- * Thread: loop thread.      Allocates: never.
+ * Everything that a request needs belongs to its slot and is there before the first byte arrives:
+ * buffer, transaction, store operation, answer. What an operation means is in op_*.c; this file
+ * owns life, order, replay and answers. Thread: loop thread. Allocates: never.
  */
 #ifndef PWS_NODE_REQ_H
 #define PWS_NODE_REQ_H
@@ -24,8 +23,8 @@ struct pws_node;
 
 enum pws_req_state {
 	PWS_REQ_FREE,
-	PWS_REQ_RECEIVED, /* its payload is on its way in */
-	PWS_REQ_RUNNING, /* in op_*.c: index, store */
+	PWS_REQ_RECEIVED,     /* its payload is on its way in */
+	PWS_REQ_RUNNING,      /* in op_*.c: index, store */
 	PWS_REQ_REPLY_QUEUED, /* the transport has the answer */
 	PWS_REQ_NR_STATES
 };
@@ -33,10 +32,10 @@ enum pws_req_state {
 /* What to do with a message; decided when its command is in, before its payload. */
 enum pws_req_verdict {
 	PWS_REQ_RUN,
-	PWS_REQ_PARK, /* the next one of this slot, while the last is not quite over */
+	PWS_REQ_PARK,	/* the next one of this slot, while the last is not quite over */
 	PWS_REQ_IGNORE, /* again what runs: its answer goes to this connection */
 	PWS_REQ_RESEND, /* again what is answered: the same answer */
-	PWS_REQ_BAD /* no client of ours says this */
+	PWS_REQ_BAD	/* no client of ours says this */
 };
 
 struct pws_req {
@@ -44,18 +43,20 @@ struct pws_req {
 	struct pws_channel *ch;
 	struct pws_node *n;
 	uint16_t slot;
-	struct pws_buf *buf; /* owns; NULL while the channel has no connection and the slot is free */
-	uint64_t seq; /* of the request that runs or ran last; valid with has_seq */
-	bool has_seq; /* false: this life has not seen this slot; anything may come, also a replay */
-	bool cached; /* send.cmd is the answer to seq */
+	struct pws_buf *buf; /* owns; NULL while the channel has no connection and the slot is
+			      * free */
+	uint64_t seq;	     /* of the request that runs or ran last; valid with has_seq */
+	bool has_seq; /* false: this life has not seen this slot; anything may come, also a
+		       * replay */
+	bool cached;  /* send.cmd is the answer to seq */
 	enum pws_req_verdict verdict; /* of the message that arrives */
 
-	struct pw_cmd cmd; /* the request; op_open.c may clear its TRUNC flag */
-	uint8_t *payload; /* in buf, cmd.payload_len bytes */
+	struct pw_cmd cmd;   /* the request; op_open.c may clear its TRUNC flag */
+	uint8_t *payload;    /* in buf, cmd.payload_len bytes */
 	struct pw_send send; /* the answer */
 
-	/* the next request of this slot came before the transport gave the answer's buffer back, or its client
-	 * gave up the one that runs */
+	/* the next request of this slot came before the transport gave the answer's buffer back, or
+	 * its client gave up the one that runs */
 	bool parked;
 	struct pw_cmd next;
 	uint8_t *next_payload;
@@ -63,13 +64,13 @@ struct pws_req {
 
 	/* the operation's own; see op_*.c */
 	uint32_t phase;
-	int err; /* result of what it waited for */
-	bool maybe_replay; /* look for a reply row before the first effect */
-	bool replayed; /* the answer came from a reply row */
-	bool applied; /* an attempt of this very run has put rows */
-	bool reading; /* rd is to be released */
-	bool appending; /* on node's list of appends */
-	bool cut_more; /* rows were left over by the attempt that ran last */
+	int err;	     /* result of what it waited for */
+	bool maybe_replay;   /* look for a reply row before the first effect */
+	bool replayed;	     /* the answer came from a reply row */
+	bool applied;	     /* an attempt of this very run has put rows */
+	bool reading;	     /* rd is to be released */
+	bool appending;	     /* on node's list of appends */
+	bool cut_more;	     /* rows were left over by the attempt that ran last */
 	uint64_t opened_ino; /* counted by the attempt that ran last */
 	uint64_t seen_seq;
 	struct pws_inode inode;
@@ -105,21 +106,24 @@ void pws_req_on_down(struct pws_req *r);
 
 /* Something that it waited for has happened: r->err says how it ended. */
 void pws_req_step(struct pws_req *r, int err);
-/* Ends the operation: err, or the body in send.cmd and @payload (borrowed until the answer is out). */
+/* Ends the operation: err, or the body in send.cmd and @payload (borrowed until the answer is
+ * out). */
 void pws_req_reply(struct pws_req *r, int err);
 void pws_req_reply_payload(struct pws_req *r, const void *payload, uint32_t len);
 
-/* The inode outside of any transaction. 0; -EINPROGRESS: return, the step comes again; -ESTALE; -errno */
+/* The inode outside of any transaction. 0; -EINPROGRESS: return, the step comes again; -ESTALE;
+ * -errno */
 int pws_req_inode(struct pws_req *r, uint64_t ino, struct pws_inode *ret, uint64_t *ret_seq);
 /* true: @seq is durable; false: the step comes when it is. */
 bool pws_req_durable(struct pws_req *r, uint64_t seq, bool sync);
 /* -ENOSPC, but work that frees space goes on: true, the step comes after some of it. */
 bool pws_req_wait_space(struct pws_req *r);
 
-/* Outside of a transaction: did an earlier life of the node do this already? 1: yes, the answer is in
- * send.cmd once seen_seq is durable; 0; -EINPROGRESS; -errno */
+/* Outside of a transaction: did an earlier life of the node do this already? 1: yes, the answer is
+ * in send.cmd once seen_seq is durable; 0; -EINPROGRESS; -errno */
 int pws_req_find_reply(struct pws_req *r);
-/* In an attempt, first thing: 1 the answer is in send.cmd (end the attempt with 0); 0; -errno to return. */
+/* In an attempt, first thing: 1 the answer is in send.cmd (end the attempt with 0); 0; -errno to
+ * return. */
 int pws_req_get_reply(struct pws_req *r, struct pws_txn *t);
 /* In an attempt, last thing: the answer of a mutation. @err: 0 or the refusal. */
 void pws_req_put_reply(struct pws_req *r, struct pws_txn *t, int err);
@@ -129,9 +133,11 @@ void pws_req_put_mark(struct pws_req *r, struct pws_txn *t);
 /* In an attempt: the open of this request counts for @ino now; 0 for none. */
 void pws_req_count_open(struct pws_req *r, uint64_t ino);
 
-/* The cut of a file at @from, run by the steps of the caller: start it with r->phase at a base that has three
- * phases to itself, then pass every step on. true: over, *ret_err tells how; see op_truncate.c */
-#define PWS_CUT_CHANGED (-ECANCELED) /* the file is not longer than that any more; nobody sees this */
+/* The cut of a file at @from, run by the steps of the caller: start it with r->phase at a base that
+ * has three phases to itself, then pass every step on. true: over, *ret_err tells how; see
+ * op_truncate.c */
+#define PWS_CUT_CHANGED \
+	(-ECANCELED) /* the file is not longer than that any more; nobody sees this */
 void pws_cut_start(struct pws_req *r, uint64_t ino, uint64_t from);
 bool pws_cut_step(struct pws_req *r, uint32_t base, int *ret_err);
 
@@ -143,14 +149,15 @@ static inline struct pws_req *pws_req_of_txn(struct pws_txn *t)
 /* pws_txn.done of all of them */
 void pws_req_txn_done(struct pws_txn *t, int err);
 
-/* The operations: called with phase 0 first, then whenever something they waited for has happened. */
+/* The operations: called with phase 0 first, then whenever something they waited for has
+ * happened. */
 void pws_op_meta_step(struct pws_req *r); /* op_meta.c */
 void pws_op_open_step(struct pws_req *r); /* op_open.c */
 void pws_op_release_step(struct pws_req *r);
 void pws_op_reclaim_step(struct pws_req *r);
-void pws_op_fsync_step(struct pws_req *r); /* op_fsync.c */
-void pws_op_read_step(struct pws_req *r); /* op_read.c */
-void pws_op_write_step(struct pws_req *r); /* op_write.c */
+void pws_op_fsync_step(struct pws_req *r);   /* op_fsync.c */
+void pws_op_read_step(struct pws_req *r);    /* op_read.c */
+void pws_op_write_step(struct pws_req *r);   /* op_write.c */
 void pws_op_setattr_step(struct pws_req *r); /* op_truncate.c */
 
 #endif

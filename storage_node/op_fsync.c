@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_fsync.c -- FSYNC: everything that was answered before this is on media
  *
- * Commits reach the journal in order and data blocks are complete before the commit that names them, so one
- * flush up to the newest commit covers the file, its size and its name.
+ * Commits reach the journal in order and data blocks are complete before the commit that names
+ * them, so one flush up to the newest commit covers the file, its size and its name.
  */
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
-enum { FSYNC_BEGIN, FSYNC_DONE };
+enum {
+	FSYNC_BEGIN,
+	FSYNC_DONE
+};
 
 void pws_op_fsync_step(struct pws_req *r)
 {

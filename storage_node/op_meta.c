@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* op_meta.c -- operations that are one transaction over names and inodes: all but data, size and opens
+/* op_meta.c -- operations that are one transaction over names and inodes: all but data, size and
+ * opens
  *
- * What they mean is in meta/; here they get their names checked, their reply row, and what follows from their
- * commit: an open of CREATE is counted, an inode that lost its last name goes to the reclaimer.
+ * What they mean is in meta/; here they get their names checked, their reply row, and what follows
+ * from their commit: an open of CREATE is counted, an inode that lost its last name goes to the
+ * reclaimer.
  */
 #include <errno.h>
 
@@ -11,7 +13,10 @@
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
-enum { META_BEGIN, META_COMMIT };
+enum {
+	META_BEGIN,
+	META_COMMIT
+};
 
 /* pw_cmd_check() has judged the lengths, before the bytes were here. */
 static int check_names(const struct pws_req *r)

@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_open.c -- OPEN, RELEASE and RECLAIM: who has what open
  *
- * Opens are counts in memory: a client that outlives the node gives them back with RECLAIM before its other
- * requests. An OPEN that truncates cuts first (op_truncate.c), then opens; a mark in the reply row keeps the
- * replay from cutting again.
+ * Opens are counts in memory: a client that outlives the node gives them back with RECLAIM before
+ * its other requests. An OPEN that truncates cuts first (op_truncate.c), then opens; a mark in the
+ * reply row keeps the replay from cutting again.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "common/plant.h"
 #include "storage_node/channel.h"
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
-enum { OPEN_BEGIN, OPEN_COMMIT, OPEN_CUT };
+enum {
+	OPEN_BEGIN,
+	OPEN_COMMIT,
+	OPEN_CUT
+};
 
 struct reclaim_record { /* one of RECLAIM's payload */
 	uint64_t ino;
@@ -111,7 +116,10 @@ void pws_op_reclaim_step(struct pws_req *r)
 	const struct pw_body_reclaim *b = &r->cmd.reclaim;
 	int err = 0;
 
-	/* A session that lived on knows better than the client, whose last answers may be on their way. */
+	/* A session that lived on knows better than the client, whose last answers may be on their
+	 * way. */
+	if (PW_PLANT("forget-reclaim"))
+		r->ch->reclaimed = true;
 	if (!r->ch->reclaimed)
 		err = pws_session_opens_reserve(r->ch->session, b->nr);
 	for (uint32_t i = 0; !err && !r->ch->reclaimed && i < b->nr; i++) {

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_read.c -- READ: size, bytes, and the wait until what was seen cannot be taken back
  *
- * Happy path: inode -> clamp to its size -> store -> (durable already) -> answer, sent from where the store
- * has the bytes -> release when the transport is done with them.
+ * Happy path: inode -> clamp to its size -> store -> (durable already) -> answer, sent from where
+ * the store has the bytes -> release when the transport is done with them.
  */
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "common/plant.h"
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
-enum { READ_BEGIN, READ_STORE, READ_DURABLE };
+enum {
+	READ_BEGIN,
+	READ_STORE,
+	READ_DURABLE
+};
 
 static void on_read(struct pws_store_read *rd)
 {
@@ -20,7 +25,7 @@ static void on_read(struct pws_store_read *rd)
 static void durable_then_reply(struct pws_req *r)
 {
 	r->phase = READ_DURABLE;
-	if (!pws_req_durable(r, r->seen_seq, false))
+	if (!PW_PLANT("read-undurable") && !pws_req_durable(r, r->seen_seq, false))
 		return;
 	r->err = 0;
 	pws_op_read_step(r);
@@ -70,7 +75,8 @@ void pws_op_read_step(struct pws_req *r)
 			pws_req_reply(r, r->err);
 			return;
 		}
-		/* only what the store saw counts: it may have read an older state than this inode's row */
+		/* only what the store saw counts: it may have read an older state than this inode's
+		 * row */
 		r->seen_seq = PW_MAX(r->seen_seq, r->rd.seen_seq);
 		durable_then_reply(r);
 		return;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_truncate.c -- SETATTR with a size, and the cut that it shares with OPEN
  *
- * Growing is a change of the inode alone: what is beyond the old end reads as zeros. A cut takes the range
- * from the new end on (store: prepare), then one commit changes the inode and removes store rows. Rows that
- * do not fit that commit are named dead by dead_from and dead_gen, and the reclaimer removes them later.
+ * Growing is a change of the inode alone: what is beyond the old end reads as zeros. A cut takes
+ * the range from the new end on (store: prepare), then one commit changes the inode and removes
+ * store rows. Rows that do not fit that commit are named dead by dead_from and dead_gen, and the
+ * reclaimer removes them later.
  *
  * What can fail:
  *	the size changed meanwhile	back to the start
@@ -16,12 +17,23 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "common/plant.h"
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
 /* Steps of a cut, counted from the phase that its caller gives it. */
-enum { CUT_BEGIN, CUT_PREPARE, CUT_COMMIT, CUT_NR_STEPS };
-enum { SETATTR_BEGIN, SETATTR_REPLAYED, SETATTR_GROW, SETATTR_CUT };
+enum {
+	CUT_BEGIN,
+	CUT_PREPARE,
+	CUT_COMMIT,
+	CUT_NR_STEPS
+};
+enum {
+	SETATTR_BEGIN,
+	SETATTR_REPLAYED,
+	SETATTR_GROW,
+	SETATTR_CUT
+};
 
 static bool is_setattr(const struct pws_req *r)
 {
@@ -186,7 +198,8 @@ static int grow_attempt(struct pws_txn *t)
 	if (err == -EAGAIN)
 		return err;
 	if (!err) {
-		pws_meta_inode_put(t, ino, &i, (struct pws_slice){ NULL, 0 });
+		if (!PW_PLANT("lost-setattr"))
+			pws_meta_inode_put(t, ino, &i, (struct pws_slice){ NULL, 0 });
 		pws_inode_attr(ino, &i, &r->send.cmd.attr.attr);
 	}
 	pws_req_put_reply(r, t, err);

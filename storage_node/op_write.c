@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_write.c -- the life of a WRITE on the node
  *
- * Happy path: the range is the request's own and its bytes are where they will stay (store: prepare) -> one
- * commit makes size, times, store rows and reply row visible (attempt) -> durable -> finish -> answer.
+ * Happy path: the range is the request's own and its bytes are where they will stay (store:
+ * prepare) -> one commit makes size, times, store rows and reply row visible (attempt) -> durable
+ * -> finish -> answer.
  *
  * What can fail:
- *	no such inode			ESTALE; an inode without a name that is open still takes writes
+ *	no such inode			ESTALE; one without a name that is open is written to
  *	no space			ENOSPC, but first it waits for space that is being freed
- *	append, and the file has grown	back to the start with the new offset; one append per inode runs
+ *	append, and the file has grown	back to the start; one append per inode runs
  *	a replay to a new life		the reply row answers, nothing is written
  *	the commit			what was prepared is given back
  */
@@ -15,10 +16,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/plant.h"
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
-enum { WRITE_BEGIN, WRITE_PREPARE, WRITE_COMMIT, WRITE_REPLAYED };
+enum {
+	WRITE_BEGIN,
+	WRITE_PREPARE,
+	WRITE_COMMIT,
+	WRITE_REPLAYED
+};
 
 /* Refusal of an attempt that nobody sees: the offset of the append is old. */
 #define AGAIN_WITH_NEW_OFFSET (-ECANCELED)
@@ -166,7 +173,7 @@ static int attempt(struct pws_txn *t)
 	err = pws_meta_inode_get(t, io->ino, &i, NULL);
 	if (err)
 		return err;
-	if (is_append(r) && i.size != r->wr.off)
+	if (is_append(r) && i.size != r->wr.off && !PW_PLANT("append-blind"))
 		return AGAIN_WITH_NEW_OFFSET;
 	err = s->ops->write_rows(s, &r->wr, t, &i, &blocks);
 	if (err)
@@ -184,7 +191,8 @@ static int attempt(struct pws_txn *t)
 static void committed(struct pws_req *r)
 {
 	struct pws_store *s = r->n->store;
-	/* A reply row is ours when this run has put it: the outcome of the commit was unknown for a while. */
+	/* A reply row is ours when this run has put it: the outcome of the commit was unknown for a
+	 * while. */
 	bool ok = !r->err && (!r->replayed || r->applied);
 
 	s->ops->write_finish(s, &r->wr, ok);

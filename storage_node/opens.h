@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* opens.h -- who has which inode open: a count per inode, in an open-addressed table
  *
- * One table per session, and one for the node that sums them: an orphan may be reclaimed when the node's
- * table does not hold it. Growth happens in pws_opens_reserve(), before a request has any effect.
- * Thread: loop thread.      Allocates: only in reserve.
+ * One table per session, and one for the node that sums them: an orphan may be reclaimed when the
+ * node's table does not hold it. Growth happens in pws_opens_reserve(), before a request has any
+ * effect. Thread: loop thread. Allocates: only in reserve.
  */
 #ifndef PWS_OPENS_H
 #define PWS_OPENS_H
@@ -18,7 +18,7 @@ struct pws_open_count {
 struct pws_opens {
 	struct pws_open_count *places; /* owns; a power of two of them, or NULL */
 	uint32_t nr_places;
-	uint32_t nr; /* inodes in it */
+	uint32_t nr;	/* inodes in it */
 	uint64_t total; /* opens of all of them */
 };
 

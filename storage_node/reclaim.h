@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reclaim.h -- deletes in the background what nobody can reach any more
  *
- * Two kinds of work, both found by their O row, so that a crash loses none of it: inodes without a name that
- * nobody has open, and tails that a truncation cut off and could not delete in its own commit. A few jobs run
- * side by side, so that their commits share flushes; each works in several small transactions.
- * After a start nothing without a name is touched for one lease: its opens may still be claimed.
- * Thread: loop thread.      Allocates: at start.
+ * Two kinds of work, both found by their O row, so that a crash loses none of it: inodes without a
+ * name that nobody has open, and tails that a truncation cut off and could not delete in its own
+ * commit. A few jobs run side by side, so that their commits share flushes; each works in several
+ * small transactions. After a start nothing without a name is touched for one lease: its opens may
+ * still be claimed. Thread: loop thread. Allocates: at start.
  */
 #ifndef PWS_RECLAIM_H
 #define PWS_RECLAIM_H
@@ -15,15 +15,15 @@
 #include "storage_node/meta_kv/txn.h"
 #include "storage_node/store/store.h"
 
-#define PWS_RECLAIM_JOBS 8u
+#define PWS_RECLAIM_JOBS  8u
 #define PWS_RECLAIM_QUEUE 4096u
 
 struct pws_node;
 
 enum pws_reclaim_kind {
 	PWS_RECLAIM_NOTHING, /* no O row, or not yet: somebody has it open */
-	PWS_RECLAIM_ORPHAN, /* a file without a name: rows, then the inode */
-	PWS_RECLAIM_TAIL, /* rows that dead_from and dead_gen name */
+	PWS_RECLAIM_ORPHAN,  /* a file without a name: rows, then the inode */
+	PWS_RECLAIM_TAIL,    /* rows that dead_from and dead_gen name */
 };
 
 struct pws_reclaim_job {
@@ -33,9 +33,9 @@ struct pws_reclaim_job {
 	struct pws_txn txn;
 	struct pws_store_trunc trunc;
 	struct pws_buf *buf; /* owns, for life */
-	bool more; /* rows were left over by the last transaction */
+	bool more;	     /* rows were left over by the last transaction */
 	bool deleted; /* an attempt has deleted the inode; whether it stands, the next one sees */
-	bool again; /* kicked while it ran */
+	bool again;   /* kicked while it ran */
 };
 
 struct pws_reclaim_waiter {
@@ -72,7 +72,8 @@ void pws_reclaim_kick(struct pws_reclaim *rc, uint64_t ino);
 void pws_reclaim_stop(struct pws_reclaim *rc);
 bool pws_reclaim_idle(const struct pws_reclaim *rc); /* no job runs */
 
-/* For somebody without space: true if work is going on, then @w is called after some of it is done. */
+/* For somebody without space: true if work is going on, then @w is called after some of it is
+ * done. */
 bool pws_reclaim_wait(struct pws_reclaim *rc, struct pws_reclaim_waiter *w);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* req_reply.c -- reply rows: what makes a replay to the next life of the node apply once
  *
- * A mutation writes its answer into the R row of its slot, in its own commit. So either both are there after
- * a crash or none, and the replay finds out which. One row per slot is enough: a client that sends seq + 1
- * has seen the answer to seq.
+ * A mutation writes its answer into the R row of its slot, in its own commit. So either both are
+ * there after a crash or none, and the replay finds out which. One row per slot is enough: a client
+ * that sends seq + 1 has seen the answer to seq.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "common/err.h"
+#include "common/plant.h"
 #include "storage_node/channel.h"
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
@@ -34,7 +35,7 @@ static int take_reply(struct pws_req *r, struct pws_slice val)
 	memcpy(&row, val.p, sizeof(row));
 	if (row.version != PWS_RECORD_VERSION)
 		return -EBADMSG;
-	if (row.seq != r->seq)
+	if (row.seq != r->seq || PW_PLANT("skip-reply-row"))
 		return 0;
 	if (row.reserved[0] == REPLY_MARK) {
 		r->cmd.ino.flags &= ~PW_OPEN_TRUNC;

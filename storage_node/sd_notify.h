@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sd_notify.h -- tells systemd that the service is ready or stopping (sd_notify(3)), without its library */
+/* sd_notify.h -- tells systemd that the service is ready or stopping (sd_notify(3)), without its
+ * library */
 #ifndef PWS_SD_NOTIFY_H
 #define PWS_SD_NOTIFY_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* session.c -- a client process: its lease, its opens, and its rows in the index
  *
- * The C row is put as soon as the session's first connection is up: commits are ordered, so whatever reply
- * row survives a crash, the C row that announces it does too.
+ * The C row is put as soon as the session's first connection is up: commits are ordered, so
+ * whatever reply row survives a crash, the C row that announces it does too.
  */
 #include "storage_node/session.h"
 
@@ -19,13 +19,15 @@
 #include "storage_node/node.h"
 
 /* Clients that are gone, but within their lease: more than this need a full node's attention. */
-#define SESSIONS_MAX 4096u
+#define SESSIONS_MAX	4096u
 /* Bytes of a reply row and its key, generously. */
 #define REPLY_ROW_BYTES 256u
 
 static const struct pw_sm_state states[PWS_SESSION_NR_STATES] = {
-	[PWS_SESSION_ACTIVE] = { "active", PW_SM_TO(PWS_SESSION_AWAY) | PW_SM_TO(PWS_SESSION_ENDING) },
-	[PWS_SESSION_AWAY] = { "away", PW_SM_TO(PWS_SESSION_ACTIVE) | PW_SM_TO(PWS_SESSION_ENDING) },
+	[PWS_SESSION_ACTIVE] = { "active",
+				 PW_SM_TO(PWS_SESSION_AWAY) | PW_SM_TO(PWS_SESSION_ENDING) },
+	[PWS_SESSION_AWAY] = { "away",
+			       PW_SM_TO(PWS_SESSION_ACTIVE) | PW_SM_TO(PWS_SESSION_ENDING) },
 	[PWS_SESSION_ENDING] = { "ending", 0 },
 };
 static const struct pw_sm_type session_type = PW_SM_TYPE("session", states);
@@ -59,14 +61,17 @@ static void row_done(struct pws_txn *t, int err)
 	s->txn_busy = false;
 	if (err) {
 		s->row = false;
-		pw_log_rl(PW_LOG_WARN, "session: cannot be recorded (%s): after a restart of this node "
-			  "its client cannot repeat what was under way", pw_err_text(err));
+		pw_log_rl(PW_LOG_WARN,
+			  "session: cannot be recorded (%s): after a restart of this node "
+			  "its client cannot repeat what was under way",
+			  pw_err_text(err));
 	}
 	pws_session_idle_check(s);
 	pws_node_idle_check(s->n);
 }
 
-/* Deletes reply rows as many as fit, and the C row when none is left: that one is the mark to go on. */
+/* Deletes reply rows as many as fit, and the C row when none is left: that one is the mark to go
+ * on. */
 static int delete_attempt(struct pws_txn *t)
 {
 	struct pws_session *s = session_of_txn(t);
@@ -114,7 +119,8 @@ static void delete_done(struct pws_txn *t, int err)
 
 	s->txn_busy = false;
 	if (err)
-		pw_log_rl(PW_LOG_WARN, "session: its rows cannot be deleted (%s), the next start tries again",
+		pw_log_rl(PW_LOG_WARN,
+			  "session: its rows cannot be deleted (%s), the next start tries again",
 			  pw_err_text(err));
 	else if (s->row && !n->stopping) {
 		s->txn_busy = true;

@@ -3,11 +3,11 @@
  *
  *	ACTIVE <-> AWAY -> ENDING -> gone
  *
- * A session begins with the first HELLO of a client id, or with its C row at the start of the node. It holds
- * the client's opens and its channels (channel.h). When its last connection goes it is AWAY and its lease
- * runs; a HELLO makes it ACTIVE again. GOODBYE or the end of the lease make it ENDING: opens are released,
- * its C and R rows deleted, in that order, and a HELLO meanwhile is answered with "try again".
- * Thread: loop thread.      Allocates: at HELLO and at the start.
+ * A session begins with the first HELLO of a client id, or with its C row at the start of the node.
+ * It holds the client's opens and its channels (channel.h). When its last connection goes it is
+ * AWAY and its lease runs; a HELLO makes it ACTIVE again. GOODBYE or the end of the lease make it
+ * ENDING: opens are released, its C and R rows deleted, in that order, and a HELLO meanwhile is
+ * answered with "try again". Thread: loop thread. Allocates: at HELLO and at the start.
  */
 #ifndef PWS_SESSION_H
 #define PWS_SESSION_H
@@ -37,11 +37,11 @@ struct pws_session {
 	struct pw_sm sm;
 	uint8_t client_id[16];
 	struct pw_list channels; /* pws_channel.node */
-	uint32_t nr_up; /* of them connected */
-	uint32_t nr_busy; /* requests that are not free */
+	uint32_t nr_up;		 /* of them connected */
+	uint32_t nr_busy;	 /* requests that are not free */
 	struct pws_opens opens;
 	bool known; /* replies of the client's slots are known: a C row or this life's session */
-	bool row; /* the C row is there, or on its way before anything else */
+	bool row;   /* the C row is there, or on its way before anything else */
 	struct pw_timer lease;
 	struct pws_txn txn; /* C and R rows; one at a time */
 	bool txn_busy;
@@ -56,8 +56,8 @@ struct pws_sessions {
 
 void pws_sessions_init(struct pws_sessions *ss);
 
-/* Sessions of the C rows, all AWAY with a full lease. 0; -EINPROGRESS when @f was queued: call again from
- * the start; -errno. */
+/* Sessions of the C rows, all AWAY with a full lease. 0; -EINPROGRESS when @f was queued: call
+ * again from the start; -errno. */
 struct pws_kv_fetch;
 int pws_sessions_load(struct pws_node *n, struct pws_kv_fetch *f);
 /* No connection and no transaction is left. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* status.c -- JSON for `pagewire status` and `pagewire stats`
  *
- * jansson's set_new calls take NULL and fail, so a missing piece only leaves its key out; the tree as a whole
- * is checked once, at its root.
+ * jansson's set_new calls take NULL and fail, so a missing piece only leaves its key out; the tree
+ * as a whole is checked once, at its root.
  */
 #include "storage_node/status.h"
 
@@ -12,6 +12,7 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "common/uring.h"
 #include "storage_node/channel.h"
 #include "storage_node/node_req.h"
 
@@ -303,6 +304,20 @@ static json_t *reclaim_json(const struct pws_reclaim *rc)
 	return o;
 }
 
+static json_t *loop_json(const struct pw_loop *loop)
+{
+	struct pw_loop_stats st = { 0 };
+	json_t *o = json_object();
+
+	pw_loop_get_stats(loop, &st);
+	set_int(o, "turns", st.turns);
+	set_int(o, "sleeps", st.sleeps);
+	set_int(o, "submits", st.submits);
+	set_int(o, "completions", st.cqes);
+	set_int(o, "stale_completions", st.stale_cqes);
+	return o;
+}
+
 json_t *pws_stats_json(const struct pws_status_source *s)
 {
 	const struct pws_node *n = s->node;
@@ -329,5 +344,6 @@ json_t *pws_stats_json(const struct pws_status_source *s)
 	json_object_set_new(o, "store", store_json(&st));
 	json_object_set_new(o, "kv", kv_json(n));
 	json_object_set_new(o, "disk", disk_json(s->data));
+	json_object_set_new(o, "loop", loop_json(n->loop));
 	return o;
 }

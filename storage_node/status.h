@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* status.h -- what a node tells about itself: "pagewire.node-status/1" and "pagewire.stats/1" as JSON
+/* status.h -- what a node tells about itself: "pagewire.node-status/1" and "pagewire.stats/1" as
+ * JSON
  *
  * Pure: reads counters, changes nothing.      Allocates: the JSON tree.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* superblock.c -- the data directory: lock it, find out what it is, make it when it is new
  *
- * Order: directory -> lock -> superblock. Nothing is changed before the lock is held, and nothing at all in a
- * directory that holds something which is not ours.
+ * Order: directory -> lock -> superblock. Nothing is changed before the lock is held, and nothing
+ * at all in a directory that holds something which is not ours.
  */
 #include "storage_node/superblock.h"
 
@@ -19,8 +19,8 @@
 #include "common/fault.h"
 #include "common/random.h"
 
-#define NAME "superblock"
-#define TMP_NAME "superblock.tmp"
+#define NAME	  "superblock"
+#define TMP_NAME  "superblock.tmp"
 #define LOCK_NAME "lock"
 
 int pws_refuse(struct pws_refusal *r, enum pw_exit code, const char *fmt, ...)
@@ -40,8 +40,8 @@ static int refuse_errno(struct pws_refusal *why, const char *dir, const char *wh
 	int err = errno;
 	bool perm = err == EACCES || err == EPERM || err == EROFS;
 
-	return pws_refuse(why, perm ? PW_EXIT_PERM : PW_EXIT_ERROR, "data directory %s: %s: %s", dir,
-			  what, strerror(err));
+	return pws_refuse(why, perm ? PW_EXIT_PERM : PW_EXIT_ERROR, "data directory %s: %s: %s",
+			  dir, what, strerror(err));
 }
 
 static int open_dir(const char *dir, int *ret_fd, struct pws_refusal *why)
@@ -75,10 +75,11 @@ static int check_empty(const char *dir, struct pws_refusal *why)
 		return refuse_errno(why, dir, "cannot be read");
 	while (!err && (e = readdir(d)))
 		if (!is_leftover(e->d_name))
-			err = pws_refuse(why, PW_EXIT_NOT_OURS,
-					 "data directory %s: not a pagewire data directory: it has no "
-					 "superblock and holds other files (\"%.64s\")",
-					 dir, e->d_name);
+			err = pws_refuse(
+				why, PW_EXIT_NOT_OURS,
+				"data directory %s: not a pagewire data directory: it has no "
+				"superblock and holds other files (\"%.64s\")",
+				dir, e->d_name);
 	closedir(d);
 	return err;
 }
@@ -133,7 +134,8 @@ static int write_file(const char *dir, int dir_fd, const struct pws_superblock *
 {
 	char text[1024];
 	size_t len = pws_superblock_encode(sb, text, sizeof(text));
-	int fd = openat(dir_fd, TMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(dir_fd, TMP_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+			0600);
 	int err;
 
 	if (fd < 0)
@@ -193,18 +195,23 @@ static int check_wanted(const char *dir, const struct pws_superblock *sb,
 	if (want->fsid && memcmp(want->fsid, sb->fsid, sizeof(sb->fsid))) {
 		pws_uuid_text(sb->fsid, have);
 		pws_uuid_text(want->fsid, wanted);
-		return pws_refuse(why, PW_EXIT_FSID,
-				  "data directory %s: it belongs to filesystem %s, the configuration "
-				  "says %s", dir, have, wanted);
+		return pws_refuse(
+			why, PW_EXIT_FSID,
+			"data directory %s: it belongs to filesystem %s, the configuration "
+			"says %s",
+			dir, have, wanted);
 	}
 	if (strcmp(want->store, sb->store))
-		return pws_refuse(why, PW_EXIT_CONFIG,
-				  "data directory %s: it was made with store = %s, the configuration says "
-				  "%s", dir, sb->store, want->store);
+		return pws_refuse(
+			why, PW_EXIT_CONFIG,
+			"data directory %s: it was made with store = %s, the configuration says "
+			"%s",
+			dir, sb->store, want->store);
 	if (sb->block_bytes != want->block_bytes)
-		return pws_refuse(why, PW_EXIT_NOT_OURS,
-				  "data directory %s: its blocks are %u bytes, this version uses %u", dir,
-				  sb->block_bytes, want->block_bytes);
+		return pws_refuse(
+			why, PW_EXIT_NOT_OURS,
+			"data directory %s: its blocks are %u bytes, this version uses %u", dir,
+			sb->block_bytes, want->block_bytes);
 	return 0;
 }
 
@@ -219,15 +226,18 @@ static int read_file(const char *dir, int fd, struct pws_superblock *ret, struct
 	case 0:
 		return 0;
 	case -EPROTONOSUPPORT:
-		return pws_refuse(why, PW_EXIT_NOT_OURS,
-				  "data directory %s: its format is of another version of pagewire than "
-				  "this one (format %u)", dir, PWS_SUPERBLOCK_VERSION);
+		return pws_refuse(
+			why, PW_EXIT_NOT_OURS,
+			"data directory %s: its format is of another version of pagewire than "
+			"this one (format %u)",
+			dir, PWS_SUPERBLOCK_VERSION);
 	case -EINVAL:
 		return pws_refuse(why, PW_EXIT_NOT_OURS,
-				  "data directory %s: its file \"superblock\" is not pagewire's", dir);
-	default:
-		return pws_refuse(why, PW_EXIT_DAMAGED, "data directory %s: the superblock is damaged",
+				  "data directory %s: its file \"superblock\" is not pagewire's",
 				  dir);
+	default:
+		return pws_refuse(why, PW_EXIT_DAMAGED,
+				  "data directory %s: the superblock is damaged", dir);
 	}
 }
 
@@ -267,7 +277,8 @@ int pws_superblock_open(const char *dir, const struct pws_superblock_want *want,
 	return err;
 }
 
-int pws_superblock_set_formatted(const char *dir, struct pws_superblock *sb, struct pws_refusal *why)
+int pws_superblock_set_formatted(const char *dir, struct pws_superblock *sb,
+				 struct pws_refusal *why)
 {
 	int dir_fd = -1, err;
 

@@ -6,10 +6,10 @@
  *	DIR/store.dat	journal region, then blocks (store kind chunk)
  *	DIR/index/	checkpointed index (store kind chunk)
  *
- * The superblock appears by rename, complete or not at all; "formatted" is set the same way once the index
- * holds a root directory, so that a first start that was killed begins again and a data file that vanished
- * later is noticed.
- * Thread: start-up only, blocks.      Must not know: index, store, configuration.
+ * The superblock appears by rename, complete or not at all; "formatted" is set the same way once
+ * the index holds a root directory, so that a first start that was killed begins again and a data
+ * file that vanished later is noticed. Thread: start-up only, blocks. Must not know: index, store,
+ * configuration.
  */
 #ifndef PWS_SUPERBLOCK_H
 #define PWS_SUPERBLOCK_H
@@ -30,11 +30,11 @@ int pws_refuse(struct pws_refusal *r, enum pw_exit code, const char *fmt, ...) P
 struct pws_superblock {
 	uint8_t fsid[16];
 	uint8_t node_id[16];
-	uint8_t sip_key[16]; /* secret: hash of names */
-	char store[16]; /* "chunk", "memory", "null" */
-	uint64_t created_ns; /* since 1970 */
+	uint8_t sip_key[16];	/* secret: hash of names */
+	char store[16];		/* "chunk", "memory", "null" */
+	uint64_t created_ns;	/* since 1970 */
 	uint64_t journal_bytes; /* in front of the blocks; 0 without a store.dat */
-	uint64_t data_off; /* blocks begin here */
+	uint64_t data_off;	/* blocks begin here */
 	uint32_t block_bytes;
 	bool formatted; /* the index holds a root directory */
 };
@@ -52,8 +52,8 @@ struct pws_superblock_want {
  * @dir: made (0700) if only its last part is missing
  * @ret_lock_fd: holds the lock until it is closed
  *
- * Return: 0, or -1 with @why: not ours or another version (13), another filesystem (10), a node runs on it
- * (11), damaged (14), another store kind (4), no permission (5), anything else (1).
+ * Return: 0, or -1 with @why: not ours or another version (13), another filesystem (10), a node
+ * runs on it (11), damaged (14), another store kind (4), no permission (5), anything else (1).
  */
 int pws_superblock_open(const char *dir, const struct pws_superblock_want *want,
 			struct pws_superblock *ret, int *ret_lock_fd, struct pws_refusal *why);
@@ -62,7 +62,8 @@ int pws_superblock_open(const char *dir, const struct pws_superblock_want *want,
 int pws_superblock_set_formatted(const char *dir, struct pws_superblock *sb,
 				 struct pws_refusal *why);
 
-/* Text form; exported for tests. encode: bytes without the final zero, or 0 if @len is too small. */
+/* Text form; exported for tests. encode: bytes without the final zero, or 0 if @len is too
+ * small. */
 size_t pws_superblock_encode(const struct pws_superblock *sb, char *buf, size_t len);
 /* 0; -EPROTONOSUPPORT another version; -EINVAL not a superblock; -EBADMSG damaged. */
 int pws_superblock_decode(const char *buf, size_t len, struct pws_superblock *ret);

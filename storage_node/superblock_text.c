@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* superblock_text.c -- the superblock as text: a line per field, in order, the checksum of it all last
+/* superblock_text.c -- the superblock as text: a line per field, in order, the checksum of it all
+ * last
  *
  * Exactly what encode writes is accepted, nothing else: a file that somebody has edited is damaged.
  */
@@ -101,7 +102,8 @@ static int parse(const char *text, struct pws_superblock *sb)
 			 " journal_bytes %" SCNu64 " data_off %" SCNu64
 			 " block_bytes %u formatted %u%n",
 		   fsid, node_id, sip_key, sb->store, &sb->created_ns, &sb->journal_bytes,
-		   &sb->data_off, &sb->block_bytes, &formatted, &n) != 9 || !n)
+		   &sb->data_off, &sb->block_bytes, &formatted, &n) != 9 ||
+	    !n)
 		return -EBADMSG;
 	sb->formatted = formatted;
 	if (strlen(sip_key) != 32 || pws_uuid_parse(fsid, sb->fsid) ||

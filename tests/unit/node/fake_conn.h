@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fake_conn.h -- conn.h, node side, without a transport: the test plays the client message by message */
+/* fake_conn.h -- conn.h, node side, without a transport: the test plays the client message by
+ * message */
 #ifndef FAKE_CONN_H
 #define FAKE_CONN_H
 
@@ -12,16 +13,18 @@ void fake_listener_set_error(int err);
 
 /* A new connection, before its HELLO. Gone after the node's on_down(). */
 struct pw_conn *fake_accept(void);
-/* The key is proved: 0 and WELCOME, or what the node refuses with (the connection then ends by itself). */
+/* The key is proved: 0 and WELCOME, or what the node refuses with (the connection then ends by
+ * itself). */
 int fake_hello(struct pw_conn *c, const struct pw_body_hello *h, struct pw_body_welcome *ret);
 
 /* Connections that the node has not seen the end of. */
 uint32_t fake_nr_conns(void);
-/* False: it has failed, or is failing. Only for connections of fake_accept() whose end was not taken. */
+/* False: it has failed, or is failing. Only for connections of fake_accept() whose end was not
+ * taken. */
 bool fake_is_up(const struct pw_conn *c);
 
-/* A message arrives; false when the node wants no payload or has failed the connection. The command is
- * checked as xprt_tcp.c does it. */
+/* A message arrives; false when the node wants no payload or has failed the connection. The command
+ * is checked as xprt_tcp.c does it. */
 bool fake_deliver(struct pw_conn *c, const struct pw_cmd *cmd, const void *payload);
 /* The command and nothing of its payload; what the node answers to on_payload(). */
 void *fake_deliver_cmd(struct pw_conn *c, const struct pw_cmd *cmd);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* node_fixture.h -- a node over a virtual clock, an index and a store in memory, and connections that the
- * test plays
+/* node_fixture.h -- a node over a virtual clock, an index and a store in memory, and connections
+ * that the test plays
  */
 #ifndef NODE_FIXTURE_H
 #define NODE_FIXTURE_H
@@ -12,8 +12,8 @@
 #include "fake_conn.h"
 #include "vloop.h"
 
-#define FX_MAX_IO (64u << 10)
-#define FX_SLOTS 8u
+#define FX_MAX_IO   (64u << 10)
+#define FX_SLOTS    8u
 #define FX_LEASE_MS 10000u
 
 struct fx {
@@ -24,8 +24,8 @@ struct fx {
 	struct pws_node *node;
 	bool ready, stopped;
 	int err;
-	struct pw_cmd rsp; /* of the last fx_wait() */
-	uint8_t out[FX_MAX_IO]; /* its payload */
+	struct pw_cmd rsp;	   /* of the last fx_wait() */
+	uint8_t out[FX_MAX_IO];	   /* its payload */
 	uint64_t seq[4][FX_SLOTS]; /* by client, slot */
 };
 

@@ -186,8 +186,8 @@ int raw_unlink(struct raw_client *c, uint64_t parent, const char *name)
 	return name_call(c, PW_OP_UNLINK, parent, name, NULL);
 }
 
-static int make(struct raw_client *c, enum pw_op op, uint64_t parent, const char *name, uint32_t mode,
-		uint32_t flags, struct pw_attr *ret)
+static int make(struct raw_client *c, enum pw_op op, uint64_t parent, const char *name,
+		uint32_t mode, uint32_t flags, struct pw_attr *ret)
 {
 	struct pw_cmd cmd;
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* raw_client.h -- the smallest client over common/conn.h: one call at a time per slot, replay by hand
+/* raw_client.h -- the smallest client over common/conn.h: one call at a time per slot, replay by
+ * hand
  *
- * Includer provides run_until(): the real loop (test_node_tcp.c) or the virtual one (node_fixture.c).
+ * Includer provides run_until(): the real loop (test_node_tcp.c) or the virtual one
+ * (node_fixture.c).
  */
 #ifndef RAW_CLIENT_H
 #define RAW_CLIENT_H

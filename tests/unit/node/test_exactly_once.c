@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_exactly_once.c -- random connections, restarts and a difficult index: each request applies once
+/* test_exactly_once.c -- random connections, restarts and a difficult index: each request applies
+ * once
  *
- * One client with several slots appends numbered records to one file, makes names with O_EXCL and removes
- * them. It replays what is unanswered after each reconnect. At the end the file holds each record once, and
- * no answer was one that only a second execution can give.
+ * One client with several slots appends numbered records to one file, makes names with O_EXCL and
+ * removes them. It replays what is unanswered after each reconnect. At the end the file holds each
+ * record once, and no answer was one that only a second execution can give.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -20,12 +21,16 @@
 #include "common/log.h"
 #include "common/random.h"
 
-#define REC_BYTES 48u
+#define REC_BYTES   48u
 #define RECORDS_MAX 1000u
 
 #include "node_fixture.h"
 
-enum kind { APPEND, CREATE, UNLINK };
+enum kind {
+	APPEND,
+	CREATE,
+	UNLINK
+};
 
 struct slot {
 	bool waiting; /* unanswered */
@@ -70,10 +75,12 @@ static void start(struct model *m, uint16_t s, enum kind kind)
 			return;
 		snprintf((char *)sl->payload, REC_BYTES, "record %u", m->nr_records++);
 		/* a wrong guess of the offset now and then */
-		cmd = fx_io(PW_OP_WRITE, m->ino, pw_random_below(2) ? 0 : 77, REC_BYTES, PW_IO_APPEND);
+		cmd = fx_io(PW_OP_WRITE, m->ino, pw_random_below(2) ? 0 : 77, REC_BYTES,
+			    PW_IO_APPEND);
 	} else {
 		memcpy(sl->payload, name, strlen(name));
-		cmd = kind == CREATE ? fx_create(name, PW_CREATE_EXCL) : fx_name(PW_OP_UNLINK, name);
+		cmd = kind == CREATE ? fx_create(name, PW_CREATE_EXCL)
+				     : fx_name(PW_OP_UNLINK, name);
 	}
 	sl->kind = kind;
 	sl->waiting = true;
@@ -142,7 +149,8 @@ static void check_file(struct model *m)
 	uint32_t size = m->nr_records * REC_BYTES;
 	unsigned int nr;
 
-	assert_int_equal(fx_call(m->f, m->c, 1, 1, fx_io(PW_OP_READ, m->ino, 0, FX_MAX_IO, 0), NULL), 0);
+	assert_int_equal(
+		fx_call(m->f, m->c, 1, 1, fx_io(PW_OP_READ, m->ino, 0, FX_MAX_IO, 0), NULL), 0);
 	assert_int_equal(m->f->rsp.payload_len, size);
 	for (uint32_t off = 0; off < size; off += REC_BYTES) {
 		assert_int_equal(sscanf((const char *)m->f->out + off, "record %u", &nr), 1);

@@ -51,9 +51,11 @@ static void test_defaults__are_complete(void **state)
 static void test_values__are_understood(void **state)
 {
 	(void)state;
-	assert_int_equal(load("[client]\nwhatever = 1\n[node]\nlisten = [::1]:99\nstore = null\n"
-			      "durability = interval:20\nmax_io = 4MiB\nlease = 10s\n"
-			      "fsid = 00112233-4455-6677-8899-aabbccddeeff\ncontrol = /run/x.sock\n"), 0);
+	assert_int_equal(
+		load("[client]\nwhatever = 1\n[node]\nlisten = [::1]:99\nstore = null\n"
+		     "durability = interval:20\nmax_io = 4MiB\nlease = 10s\n"
+		     "fsid = 00112233-4455-6677-8899-aabbccddeeff\ncontrol = /run/x.sock\n"),
+		0);
 	assert_string_equal(ctx.n.host, "::1");
 	assert_int_equal(ctx.n.port, 99);
 	assert_int_equal(ctx.n.store, PWS_STORE_NULL);

@@ -39,15 +39,15 @@ static uint64_t size_of(struct fx *f, struct pw_conn *c, uint64_t ino)
 	return f->rsp.attr.attr.size;
 }
 
-static void check_read(struct fx *f, struct pw_conn *c, uint64_t ino, uint64_t off, const uint8_t *want,
-		       uint32_t len)
+static void check_read(struct fx *f, struct pw_conn *c, uint64_t ino, uint64_t off,
+		       const uint8_t *want, uint32_t len)
 {
 	assert_int_equal(fx_call(f, c, 1, 1, fx_io(PW_OP_READ, ino, off, len, 0), NULL), 0);
 	assert_int_equal(f->rsp.payload_len, len);
 	assert_memory_equal(f->out, want, len);
 }
 
-/* Order ------------------------------------------------------------------------------------- */
+/* Order -------------------------------------------------------------------------------------- */
 
 static void test_seq__old_number_ends_the_connection(void **state)
 {
@@ -127,7 +127,7 @@ static void test_names__of_no_file_are_refused(void **state)
 	assert_true(fake_is_up(c));
 }
 
-/* Replay ------------------------------------------------------------------------------------ */
+/* Replay ------------------------------------------------------------------------------------- */
 
 static void test_replay__answered_mutation_is_answered_the_same(void **state)
 {
@@ -269,7 +269,7 @@ static void test_replay__another_op_with_the_same_number(void **state)
 	vloop_settle(f->loop);
 }
 
-/* Early arrivals and broken connections ----------------------------------------------------- */
+/* Early arrivals and broken connections ------------------------------------------------------ */
 
 static void test_park__next_request_before_the_transport_is_done(void **state)
 {
@@ -359,7 +359,7 @@ static void test_break__buffers_go_home(void **state)
 	assert_int_equal(pws_bufpool_nr_free(f->bufs), nr_free);
 }
 
-/* Data -------------------------------------------------------------------------------------- */
+/* Data --------------------------------------------------------------------------------------- */
 
 static void test_write__errors(void **state)
 {
@@ -404,7 +404,8 @@ static void test_write__killpriv_clears_setuid(void **state)
 	ino = f->rsp.attr.attr.ino;
 	assert_int_equal(fx_call(f, c, 1, 1, fx_io(PW_OP_WRITE, ino, 0, 10, 0), data), 0);
 	assert_int_equal(f->rsp.attr.attr.mode, S_IFREG | 04755);
-	assert_int_equal(fx_call(f, c, 1, 1, fx_io(PW_OP_WRITE, ino, 0, 10, PW_IO_KILLPRIV), data), 0);
+	assert_int_equal(fx_call(f, c, 1, 1, fx_io(PW_OP_WRITE, ino, 0, 10, PW_IO_KILLPRIV), data),
+			 0);
 	assert_int_equal(f->rsp.attr.attr.mode, S_IFREG | 0755);
 }
 

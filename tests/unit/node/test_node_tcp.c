@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_node_tcp.c -- the whole node over loopback TCP, in this process: io_uring, LMDB, a real directory */
+/* test_node_tcp.c -- the whole node over loopback TCP, in this process: io_uring, LMDB, a real
+ * directory */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +20,7 @@
 
 #include "raw_client.h"
 
-#define MIB (1u << 20)
+#define MIB	    (1u << 20)
 #define PATIENCE_NS (20 * PW_NS_PER_S)
 
 struct ctx {

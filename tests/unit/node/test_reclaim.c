@@ -128,7 +128,10 @@ static void test_grace__nothing_goes_before_its_end(void **state)
 	c = fx_connect(f, 1, 2);
 	/* the client still has a open; b it has closed meanwhile */
 	{
-		struct { uint64_t ino; uint32_t opens, reserved; } list = { a, 1, 0 };
+		struct {
+			uint64_t ino;
+			uint32_t opens, reserved;
+		} list = { a, 1, 0 };
 		struct pw_cmd cmd;
 
 		pw_cmd_init(&cmd, PW_MSG_REQ, PW_OP_RECLAIM);
@@ -203,7 +206,10 @@ static void test_faults__in_the_end_all_is_gone(void **state)
 	struct fx *f = *state;
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	const struct pws_kv_mem_faults faults = {
-		.conflict = 200, .unknown_applied = 100, .unknown_lost = 100, .read_async = 200,
+		.conflict = 200,
+		.unknown_applied = 100,
+		.unknown_lost = 100,
+		.read_async = 200,
 		.delay_ns_max = PW_NS_PER_MS,
 	};
 	uint64_t before, inos[16];

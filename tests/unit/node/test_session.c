@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_session.c -- a client process as the node knows it: connect, lease, goodbye, restart, reclaim */
+/* test_session.c -- a client process as the node knows it: connect, lease, goodbye, restart,
+ * reclaim */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -220,7 +221,10 @@ static void test_restart__session_is_known_and_reclaims(void **state)
 	struct fx *f = *state;
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	uint64_t ino = fx_file(f, c, 1, "a");
-	struct { uint64_t ino; uint32_t opens, reserved; } list[2] = { { ino, 3, 0 }, { 77, 1, 0 } };
+	struct {
+		uint64_t ino;
+		uint32_t opens, reserved;
+	} list[2] = { { ino, 3, 0 }, { 77, 1, 0 } };
 	struct pw_cmd cmd;
 	struct pw_body_welcome w;
 
@@ -246,7 +250,10 @@ static void test_reclaim__begins_again_after_a_lost_page(void **state)
 {
 	struct fx *f = *state;
 	struct pw_conn *c = fx_connect(f, 1, 1);
-	struct { uint64_t ino; uint32_t opens, reserved; } list[1] = { { 5, 2, 0 } };
+	struct {
+		uint64_t ino;
+		uint32_t opens, reserved;
+	} list[1] = { { 5, 2, 0 } };
 	struct pw_cmd cmd;
 
 	pw_cmd_init(&cmd, PW_MSG_REQ, PW_OP_RECLAIM);
@@ -318,8 +325,10 @@ static void test_channels__share_opens_but_not_slots(void **state)
 	assert_int_equal(fx_wait(f, b), 0);
 	assert_int_equal(opens_of(f, ino), 0);
 	fx_break(f, a);
-	assert_int_equal(pws_session_find(f->node, (const uint8_t *)"\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1")
-				 ->sm.state, PWS_SESSION_ACTIVE);
+	assert_int_equal(pws_session_find(f->node,
+					  (const uint8_t *)"\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1")
+				 ->sm.state,
+			 PWS_SESSION_ACTIVE);
 }
 
 static void on_stopped(void *arg)

@@ -23,7 +23,10 @@ struct ctx {
 };
 
 static const struct pws_superblock_want want = {
-	.store = "chunk", .journal_bytes = 1 << 20, .data_off = 1 << 20, .block_bytes = 4096,
+	.store = "chunk",
+	.journal_bytes = 1 << 20,
+	.data_off = 1 << 20,
+	.block_bytes = 4096,
 };
 
 static const struct pws_superblock golden = {
@@ -39,18 +42,17 @@ static const struct pws_superblock golden = {
 };
 
 /* Format 1, byte for byte: what is on disks cannot change. */
-static const char golden_text[] =
-	"pagewire superblock 1\n"
-	"fsid 01234567-89ab-cdef-0102-030405060708\n"
-	"node_id ff000000-0000-0000-0000-000000000000\n"
-	"sip_key aabb0000000000000000000000000000\n"
-	"store chunk\n"
-	"created_ns 1700000000123456789\n"
-	"journal_bytes 134217728\n"
-	"data_off 134217728\n"
-	"block_bytes 4096\n"
-	"formatted 1\n"
-	"crc32c d95f1302\n";
+static const char golden_text[] = "pagewire superblock 1\n"
+				  "fsid 01234567-89ab-cdef-0102-030405060708\n"
+				  "node_id ff000000-0000-0000-0000-000000000000\n"
+				  "sip_key aabb0000000000000000000000000000\n"
+				  "store chunk\n"
+				  "created_ns 1700000000123456789\n"
+				  "journal_bytes 134217728\n"
+				  "data_off 134217728\n"
+				  "block_bytes 4096\n"
+				  "formatted 1\n"
+				  "crc32c d95f1302\n";
 
 static int setup(void **state)
 {
@@ -256,7 +258,8 @@ static void test_open__another_version(void **state)
 	c->lock_fd = -1;
 }
 
-/* Killed at the first start: the lock file and half a superblock are there, under its other name. */
+/* Killed at the first start: the lock file and half a superblock are there, under its other
+ * name. */
 static void test_open__after_a_killed_first_start(void **state)
 {
 	struct ctx *c = *state;
