@@ -17,6 +17,7 @@
 #include "client_fs/shard.h"
 #include "client_fs/status.h"
 #include "common/err.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 #define LINE_MAX_BYTES 512u
@@ -210,6 +211,9 @@ static int make_socket(struct pwc_control *c)
 	mode_t mask;
 	int fd, err;
 
+	err = PW_FAULT_ERR("control.socket", -EACCES);
+	if (err)
+		return err;
 	if (mkdir(PWC_CONTROL_DIR, 0755) && errno != EEXIST)
 		return -errno;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -231,7 +235,7 @@ static int make_socket(struct pwc_control *c)
 
 int pwc_control_new(struct pwc_control **ret, struct pwc_shard *sh)
 {
-	struct pwc_control *c = calloc(1, sizeof(*c));
+	struct pwc_control *c = PW_FAULT("control.new") ? NULL : calloc(1, sizeof(*c));
 	int fd, err;
 
 	if (!c)

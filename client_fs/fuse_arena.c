@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/fault.h"
+
 /* Same address in every generation of the daemon; far from where the system puts mappings by itself. */
 #define ARENA_ADDR ((void *)0x200000000000ull)
 
@@ -38,10 +40,11 @@ int pwc_arena_init(struct pwc_arena *a, const struct pwc_arena_opts *o)
 	a->fd = memfd_create("pagewire-arena", MFD_CLOEXEC);
 	if (a->fd < 0)
 		return -errno;
-	if (ftruncate(a->fd, (off_t)a->len)) {
+	err = PW_FAULT_ERR("arena.size", -ENOMEM);
+	if (!err && ftruncate(a->fd, (off_t)a->len))
 		err = -errno;
+	if (err)
 		goto close_fd;
-	}
 	p = map(a->len, a->fd);
 	if (p == MAP_FAILED) {
 		err = -errno;

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 
 #define READS_PER_TURN 32u
@@ -123,6 +124,10 @@ static bool read_one(struct pwc_dev *dev)
 		return false;
 	}
 	b = pw_list_first(&dev->free, struct pwc_dev_buf, free);
+	if (PW_FAULT("dev.read")) {
+		lose(dev, -EIO);
+		return false;
+	}
 	n = read(dev->fd.fd, b->head, dev->read_len);
 	if (n > 0) {
 		pw_list_del(&b->free);
@@ -181,7 +186,7 @@ int pwc_dev_init(struct pwc_dev *dev, struct pw_loop *loop, struct pwc_shard *sh
 	pw_list_init(&dev->free);
 	pw_ready_init(&dev->again, on_again);
 	dev->buf = calloc(dev->nr_bufs, sizeof(*dev->buf));
-	if (!dev->buf)
+	if (!dev->buf || PW_FAULT("dev.init"))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < dev->nr_bufs; i++) {
 		struct pwc_dev_buf *b = &dev->buf[i];

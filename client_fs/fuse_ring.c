@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 static_assert(sizeof(struct fuse_uring_req_header) == 288, "kernel ABI");
@@ -293,7 +294,7 @@ int pwc_ring_init(struct pwc_ring *ring, struct pw_loop *loop, struct pwc_shard 
 	ring->fd = -1;
 	ring->entry = calloc(nr, sizeof(*ring->entry));
 	ring->queue = calloc(o->nr_queues, sizeof(*ring->queue));
-	if (!ring->entry || !ring->queue)
+	if (!ring->entry || !ring->queue || PW_FAULT("ring.init"))
 		err = -ENOMEM;
 	for (uint32_t i = 0; !err && i < o->nr_queues; i++) {
 		struct pwc_queue *q = &ring->queue[i];

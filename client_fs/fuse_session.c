@@ -17,6 +17,7 @@
 #include "client_fs/ll_ops.h"
 #include "client_fs/ops.h"
 #include "client_fs/shard.h"
+#include "common/fault.h"
 #include "common/log.h"
 
 /* Marks a request of our table in `unique`; bit 63 is the kernel's (FUSE_UNIQUE_RESEND), bit 0 too. */
@@ -200,7 +201,7 @@ int pwc_mount_open(struct pwc_mount *m, struct pwc_shard *sh)
 	if (err)
 		return err;
 	*m = (struct pwc_mount){ .sh = sh, .fd = -1 };
-	m->scratch = malloc(SCRATCH_BYTES);
+	m->scratch = PW_FAULT("mount.session") ? NULL : malloc(SCRATCH_BYTES);
 	if (!m->scratch)
 		return -ENOMEM;
 	/* libfuse 3.18 and later would want to run a ring of its own */

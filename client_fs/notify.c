@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/uio.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 
 static void send_inval(int fd, uint64_t ino)
@@ -67,7 +68,9 @@ int pwc_notify_start(struct pwc_notify *n, struct pw_loop *loop, int fd)
 	/* signals are the loop's */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&n->thread, NULL, run, n);
+	err = -PW_FAULT_ERR("notify.thread", -EAGAIN);
+	if (!err)
+		err = pthread_create(&n->thread, NULL, run, n);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	n->running = !err;
 	return -err;

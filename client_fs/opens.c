@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/fault.h"
+
 #define MIN_BUCKETS 256u
 
 static struct pw_list *bucket_of(const struct pwc_opens *o, uint64_t ino)
@@ -99,6 +101,8 @@ static int grow_slots(struct pwc_opens *o)
 
 int pwc_opens_reserve(struct pwc_opens *o)
 {
+	if (PW_FAULT_ERR("opens.reserve", -ENOMEM))
+		return -ENOMEM;
 	if (o->nr_inodes + o->nr_reserved >= o->max_slots && grow_slots(o))
 		return -ENOMEM;
 	if (o->nr_spare <= o->nr_reserved) {

@@ -21,6 +21,7 @@
 #include "client_fs/fuse_param.h"
 #include "client_fs/shard_stop.h"
 #include "common/err.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/random.h"
 
@@ -209,6 +210,9 @@ static void on_gone(struct pwc_dev *dev, int err)
 	/* umount -f ends the connection first, abort by fusectl leaves the mount where it is */
 	if (!err || pwc_mount_id_find(sh->o->dir, sh->o->source, &id))
 		sh->ops->on_unmounted(sh);
+	if (sh->sm.state == PWC_SHARD_MOUNTING || sh->sm.state == PWC_SHARD_REGISTERING)
+		pwc_shard_fail(sh, PW_EXIT_ERROR, "%s: the mount was gone before it was usable%s%s",
+			       sh->o->dir, err ? ": " : "", err ? pw_err_text(err) : "");
 	pwc_shard_begin_stop(sh);
 }
 
@@ -242,7 +246,7 @@ static int make_memory(struct pwc_shard *sh)
 		return err;
 	sh->reqs = calloc(nr, sizeof(struct pwc_req *));
 	sh->dir_page = malloc(sh->max_io);
-	if (!sh->reqs || !sh->dir_page)
+	if (!sh->reqs || !sh->dir_page || PW_FAULT("shard.memory"))
 		return -ENOMEM;
 	return pwc_dev_init(&sh->dev, sh->loop, sh, &sh->arena, &ops, sh, 0);
 }
@@ -275,9 +279,10 @@ static void mount_now(struct pwc_shard *sh)
 		return;
 	}
 	sh->ops->on_mounted(sh);
-	err = pwc_notify_start(&sh->notify, sh->loop, sh->mnt.fd);
+	/* first: it is what tells of the end of the mount */
+	err = pwc_dev_start(&sh->dev, sh->mnt.fd);
 	if (!err)
-		err = pwc_dev_start(&sh->dev, sh->mnt.fd);
+		err = pwc_notify_start(&sh->notify, sh->loop, sh->mnt.fd);
 	if (!err)
 		err = pwc_control_new(&sh->control, sh);
 	if (err)

@@ -93,6 +93,10 @@ static void on_umount(struct pwc_shard *sh, int status)
 	if (sh->umount_how == PWC_UMOUNT_FORCE) {
 		if (!good)
 			abandon(sh, "it cannot be aborted");
+	} else if (good && !sh->dev.started) {
+		/* UNTESTED: nobody reads /dev/fuse, so nobody will tell */
+		sh->mnt.is_mounted = false;
+		pwc_shard_begin_stop(sh);
 	} else if (good) {
 		/* gone from here; another mount namespace or an open file may still have it */
 		arm(sh, LAST_USERS_NS);

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "common/err.h"
+
 #define WAIT_MS 20000
 
 struct kernel kernel;
@@ -82,13 +84,18 @@ static void *run(void *arg)
 {
 	static const struct pwc_shard_ops ops = { on_ready, on_mounted, on_unmounted };
 	struct pwc_shard *sh;
+	int err;
 
 	(void)arg;
-	if (pwc_shard_new(&sh, &kernel.o, &ops, NULL))
-		abort();
-	kernel.exit_code = pwc_shard_run(sh);
-	memcpy(kernel.why, sh->why, sizeof(kernel.why));
-	pwc_shard_free(sh);
+	err = pwc_shard_new(&sh, &kernel.o, &ops, NULL);
+	if (err) {
+		kernel.exit_code = PW_EXIT_ERROR;
+		snprintf(kernel.why, sizeof(kernel.why), "%s", pw_err_text(err));
+	} else {
+		kernel.exit_code = pwc_shard_run(sh);
+		memcpy(kernel.why, sh->why, sizeof(kernel.why));
+		pwc_shard_free(sh);
+	}
 	pthread_mutex_lock(&lock);
 	ended = true;
 	pthread_cond_signal(&changed);
@@ -96,31 +103,50 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static void wait_mounted(void)
+static bool wait_mounted(void)
 {
+	bool mounted;
+
 	pthread_mutex_lock(&lock);
 	while (!kernel.sh && !ended)
 		pthread_cond_wait(&changed, &lock);
+	mounted = kernel.sh && !ended;
 	pthread_mutex_unlock(&lock);
-	assert_false(ended);
+	return mounted;
 }
 
-static void do_init(void)
+static bool wait_ready(void)
 {
-	struct fuse_init_in in = {
-		.major = 7,
-		.minor = 40,
-		.max_readahead = 131072,
-		.flags = ~0u & ~FUSE_INIT_EXT,
-	};
+	bool is_ready;
 
-	in.flags |= FUSE_INIT_EXT;
-	assert_int_equal(kernel_call(FUSE_INIT, 0, &in, sizeof(in), NULL, 0), 0);
-	assert_int_equal(kernel.answer.len, sizeof(kernel.init));
-	memcpy(&kernel.init, kernel.answer.data, sizeof(kernel.init));
+	pthread_mutex_lock(&lock);
+	while (!ready && !ended)
+		pthread_cond_wait(&changed, &lock);
+	is_ready = ready;
+	pthread_mutex_unlock(&lock);
+	return is_ready;
 }
 
-void kernel_start(const char *option_list)
+static bool do_init(void)
+{
+	struct {
+		struct fuse_in_header h;
+		struct fuse_init_in in;
+	} q = { { .len = sizeof(q), .opcode = FUSE_INIT, .unique = ++kernel.unique },
+		{ .major = 7, .minor = 40, .max_readahead = 131072, .flags = ~0u } };
+	struct {
+		struct fuse_out_header h;
+		struct fuse_init_out out;
+	} a;
+
+	if (send(kernel.fd, &q, sizeof(q), MSG_NOSIGNAL) != sizeof(q) ||
+	    recv(kernel.fd, &a, sizeof(a), 0) != sizeof(a))
+		return false;
+	kernel.init = a.out;
+	return !a.h.error;
+}
+
+bool kernel_try_start(const char *option_list)
 {
 	char why[256];
 
@@ -132,14 +158,15 @@ void kernel_start(const char *option_list)
 		.slots = 64, .attr_timeout_ms = 1000, .io_uring = PWC_IO_URING_OFF,
 	};
 	snprintf(kernel.o.dir, sizeof(kernel.o.dir), "/pagewire-test-%d", getpid());
-	assert_int_equal(pwc_options_parse_list(&kernel.o, option_list, why, sizeof(why)), 0);
-	assert_int_equal(pthread_create(&kernel.thread, NULL, run, NULL), 0);
-	wait_mounted();
-	do_init();
-	pthread_mutex_lock(&lock);
-	while (!ready && !ended)
-		pthread_cond_wait(&changed, &lock);
-	pthread_mutex_unlock(&lock);
+	if (pwc_options_parse_list(&kernel.o, option_list, why, sizeof(why)) ||
+	    pthread_create(&kernel.thread, NULL, run, NULL))
+		abort();
+	return wait_mounted() && do_init() && wait_ready();
+}
+
+void kernel_start(const char *option_list)
+{
+	assert_true(kernel_try_start(option_list));
 }
 
 void kernel_join(void)

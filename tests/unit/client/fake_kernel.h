@@ -32,6 +32,8 @@ extern struct kernel kernel;
 
 /* Starts a shard with the options of the list and sees it through INIT. */
 void kernel_start(const char *option_list);
+/* The same for a start that may fail; then the thread ends by itself: kernel_join(). */
+bool kernel_try_start(const char *option_list);
 /* Like umount; waits for the thread. */
 void kernel_stop(void);
 /* Waits for the thread, which must end by itself. */
