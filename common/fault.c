@@ -6,6 +6,7 @@
  * must not pass.
  */
 #include "common/fault.h"
+#include "common/plant.h"
 
 #ifdef PW_FAULT_POINTS
 
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+const char *pw_plant;
 
 enum fault_mode { FAULT_OFF, FAULT_COUNT, FAULT_NTH, FAULT_NAMED };
 

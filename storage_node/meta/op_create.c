@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/plant.h"
 #include "storage_node/meta/ops.h"
 
 struct new_node {
@@ -169,7 +170,7 @@ int pws_meta_op_link(struct pws_meta_op *op, struct pws_txn *t)
 		return err;
 	if (i.nlink >= PWS_NLINK_MAX)
 		return -EMLINK;
-	i.nlink++;
+	i.nlink += !PW_PLANT("link-count");
 	i.parent = b->new_parent;
 	pws_meta_touch(&i, op->now_ns, false);
 	pws_meta_inode_put(t, b->ino, &i, target);

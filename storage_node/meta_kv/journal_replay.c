@@ -15,6 +15,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "storage_node/meta_kv/journal.h"
+#include "common/plant.h"
 
 #define SCAN_BYTES (1u << 20)
 
@@ -58,7 +59,7 @@ static int read_batch(struct replay *r, uint64_t pos, struct pws_batch_head *ret
 	if (err)
 		return err;
 	/* another version is only believed from a batch that is not garbage */
-	return pws_batch_intact(r->buf, ret) ? version : -ENOENT;
+	return pws_batch_intact(r->buf, ret) || PW_PLANT("replay-torn") ? version : -ENOENT;
 }
 
 static bool is_successor(const struct pws_batch_head *h, const struct pws_journal_mark *m)

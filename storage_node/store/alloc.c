@@ -14,6 +14,7 @@
 #include "common/err.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "common/plant.h"
 #include "storage_node/store/alloc.h"
 #include "storage_node/store/blockset.h"
 #include "storage_node/store/segment.h"
@@ -155,7 +156,9 @@ static bool release_limbo(struct pws_alloc *a)
 	struct limbo *l = &a->limbo[!a->collecting];
 	uint64_t start = 0, nr, added;
 
-	if (!l->set.count || a->o.kv->ops->media_seq(a->o.kv) < l->seq)
+	if (!l->set.count)
+		return false;
+	if (a->o.kv->ops->media_seq(a->o.kv) < l->seq && !PW_PLANT("reuse-early"))
 		return false;
 	if (!pw_list_empty(&a->pins) &&
 	    pw_list_first(&a->pins, struct pws_alloc_pin, node)->epoch <= a->wait_epoch)

@@ -157,7 +157,8 @@ bool sim_node_down(void);
 /* Everything that the node has must fit together; it serves, and nobody asks for anything. */
 void sim_node_check(void);
 bool sim_node_idle(void); /* no request, no reclaim under way */
-bool sim_node_alone(void); /* idle, and no client is known */
+void sim_node_explain(void); /* to the trace */
+bool sim_node_knows(uint32_t nr_clients); /* idle, and these are all whose lease runs */
 uint64_t sim_node_nr_orphans(void);
 
 /* The clients ------------------------------------------------------------------------------ */

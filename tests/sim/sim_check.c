@@ -164,9 +164,24 @@ bool sim_node_idle(void)
 	       !sim_node.node->reclaim.nr;
 }
 
-bool sim_node_alone(void)
+void sim_node_explain(void)
 {
-	return sim_node_idle() && !sim_node.node->sessions.nr;
+	uint64_t ino, nr, orphans = sim_node_nr_orphans();
+	uint32_t pos = 0;
+
+	if (!sim_node.node)
+		return;
+	sim_trace("node: %u requests, %u reclaims, %llu orphans, %u inodes open", sim_node.node->nr_busy,
+		  sim_node.node->reclaim.nr_running, (unsigned long long)orphans,
+		  sim_node.node->opens.nr);
+	while (pws_opens_next(&sim_node.node->opens, &pos, &ino, &nr))
+		sim_trace("node: inode %llu is open %llu times", (unsigned long long)ino,
+			  (unsigned long long)nr);
+}
+
+bool sim_node_knows(uint32_t nr_clients)
+{
+	return sim_node_idle() && sim_node.node->sessions.nr == nr_clients;
 }
 
 static void check_inode(const struct found *f)

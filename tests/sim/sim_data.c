@@ -25,6 +25,7 @@ struct sim_write {
 	uint64_t inv, resp; /* ticks; resp NOT_YET: may still not have happened */
 	uint64_t acked; /* tick of the answer, or NOT_YET; survives a power cut */
 	uint64_t change; /* 0: unknown */
+	uint32_t cuts_before, cuts_acked; /* power cuts before it began, before its answer */
 	bool durable, append, failed;
 };
 
@@ -39,7 +40,7 @@ struct sim_file {
 
 static struct {
 	struct sim_file *files; /* newest first */
-	uint32_t next_id;
+	uint32_t next_id, nr_cuts;
 	uint64_t cut_tick; /* of the last power cut that may have taken something */
 } d;
 
@@ -106,6 +107,7 @@ struct sim_write *sim_data_begin(uint64_t ino, uint64_t off, uint32_t len)
 	w->off = w->append ? 0 : off;
 	w->end = len ? w->off + len : OPEN_END;
 	w->inv = ++sim.tick;
+	w->cuts_before = d.nr_cuts;
 	w->resp = w->acked = NOT_YET;
 	return w;
 }
@@ -164,7 +166,13 @@ void sim_data_end(struct sim_write *w, int err, bool unknown, uint64_t off, uint
 		w->end = off + (w->end - w->off);
 		w->off = off;
 	}
+	/* the answer was on its way when the power went: what it tells may be gone */
+	if (sim.sw.interval && w->cuts_before != d.nr_cuts) {
+		w->f->unsure = true;
+		return;
+	}
 	w->resp = w->acked = ++sim.tick;
+	w->cuts_acked = d.nr_cuts;
 	w->change = change;
 	check_change(w);
 }
@@ -215,7 +223,7 @@ static void seen(struct sim_write *w)
 		return;
 	/* it survived the power cut: then all that was acknowledged before it began did, too */
 	for (uint32_t i = 0; i < f->nr; i++)
-		if (f->w[i]->acked < w->inv)
+		if (f->w[i]->acked < w->inv && f->w[i]->cuts_acked == w->cuts_before)
 			f->w[i]->resp = PW_MIN(f->w[i]->resp, sim.tick);
 }
 
@@ -309,6 +317,7 @@ void sim_data_synced(uint64_t inv)
 void sim_data_power_cut(void)
 {
 	d.cut_tick = ++sim.tick;
+	d.nr_cuts++;
 	for (struct sim_file *f = d.files; f; f = f->next) {
 		for (uint32_t i = 0; i < f->nr; i++) {
 			struct sim_write *w = f->w[i];
@@ -345,6 +354,10 @@ int sim_data_final(uint64_t ino, uint64_t size)
 		if (w->resp == NOT_YET || !w->change)
 			return -1;
 		nr++;
+		if (w->append && w->off != expect)
+			sim_fail("data: inode %llu: an append went to %llu, the end was at %llu",
+				 (unsigned long long)ino, (unsigned long long)w->off,
+				 (unsigned long long)expect);
 		expect = w->id ? PW_MAX(expect, w->end) : w->off;
 	}
 	if (size != expect)

@@ -4,6 +4,7 @@
  *	sim --seed N [--steps N] [-v]	one run; -v prints the trace
  *	sim --seeds A..B [--steps N]	many; ends with the first that fails
  *	sim --twice N			runs a seed twice and compares the traces
+ *	sim --plant NAME ...		with a known bug planted (only where those are compiled in)
  *
  * A failure prints seed, step, what was wrong and the end of the trace; the exit code is 1. The same seed
  * fails in the same way.
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/plant.h"
 #include "tests/sim/sim_oracle.h"
 
 #define DEFAULT_STEPS 12000u
@@ -42,16 +44,19 @@ static bool settle(bool (*until)(void), const char *what)
 		sim.max_steps = sim.steps + 100;
 		if (sim_run(until))
 			return true;
-		if (sim.now_ns > deadline || sim.steps > QUIET_STEPS)
-			sim_fail("liveness: after %llu s without faults: %s",
-				 (unsigned long long)(QUIET_NS / PW_NS_PER_S), what);
+		if (sim.now_ns <= deadline && sim.steps <= QUIET_STEPS)
+			continue;
+		if (sim.node.alive)
+			sim_node_explain();
+		sim_fail("liveness: after %llu s without faults: %s",
+			 (unsigned long long)(QUIET_NS / PW_NS_PER_S), what);
 	} while (!sim.failed);
 	return false;
 }
 
 static bool node_is_clean(void)
 {
-	return sim_node_idle() && sim_clients_idle() && !sim_node_nr_orphans();
+	return sim_node_knows(SIM_CLIENTS) && sim_clients_idle() && !sim_node_nr_orphans();
 }
 
 static bool clients_gone(void)
@@ -61,7 +66,7 @@ static bool clients_gone(void)
 
 static bool node_is_quiet(void)
 {
-	return sim_node_alone();
+	return sim_node_knows(0);
 }
 
 static void work(uint64_t max_steps)
@@ -219,9 +224,20 @@ static int run_twice(uint64_t seed, uint64_t max_steps)
 	return 1;
 }
 
+static bool plant(const char *name)
+{
+#ifdef PW_FAULT_POINTS
+	pw_plant = name;
+	return true;
+#else
+	(void)name;
+	return false;
+#endif
+}
+
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim --seed N | --seeds A..B | --twice N  [--steps N] [-v]\n");
+	fprintf(stderr, "usage: sim --seed N | --seeds A..B | --twice N  [--steps N] [--plant NAME] [-v]\n");
 	return 2;
 }
 
@@ -250,6 +266,9 @@ int main(int argc, char **argv)
 			some = true;
 		} else if (!strcmp(argv[i], "--steps")) {
 			steps = strtoull(arg, &end, 0);
+		} else if (!strcmp(argv[i], "--plant") && plant(arg)) {
+			i++;
+			continue;
 		}
 		if (!end || end == arg || *end)
 			return usage();

@@ -96,6 +96,19 @@ static void drop_name(struct sim_ns_state *s, int dir, uint8_t name)
 	}
 }
 
+/* The same operation takes the same place whatever happened before, as far as possible: fewer states. */
+static int place_of(const struct sim_ns_state *s, const struct sim_ns_op *op)
+{
+	for (uint32_t n = 0; n < SIM_NS_INODES; n++) {
+		int i = (int)((op->inv + n) % SIM_NS_INODES);
+
+		if (i && !s->i[i].type)
+			return i;
+	}
+	sim_fail("names: the model is full");
+	return 0;
+}
+
 static bool make(struct sim_ns_state *s, const struct sim_ns_op *op)
 {
 	bool dir = op->op == PW_OP_MKNODE && op->is_dir;
@@ -107,11 +120,9 @@ static bool make(struct sim_ns_state *s, const struct sim_ns_op *op)
 		return sim.sw.nospc;
 	if (err || (is_known(op) && op->err))
 		return agrees(op, err);
-	for (i = 0; s->i[i].type; i++)
-		if (i + 1 == (int)SIM_NS_INODES) {
-			sim_fail("names: the model is full");
-			return false;
-		}
+	i = place_of(s, op);
+	if (!i)
+		return false;
 	s->i[i] = (struct sim_ns_inode){ .type = dir ? DIR_TYPE : FILE_TYPE, .changes = 1,
 					 .nlink = dir ? 2 : 1, .parent = (uint8_t)p };
 	s->ent[p][op->name] = (uint8_t)(i + 1);

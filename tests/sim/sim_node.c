@@ -13,6 +13,7 @@
 #include "common/err.h"
 #include "storage_node/node.h"
 #include "tests/sim/sim_node.h"
+#include "tests/sim/sim_oracle.h"
 
 struct sim_node_parts sim_node;
 
@@ -142,6 +143,11 @@ void sim_node_kill(bool power)
 	sim_index_crash();
 	sim_proc_kill(&sim.node);
 	memset(&sim_node, 0, sizeof(sim_node));
+	if (power && sim.sw.interval) {
+		sim_names_power_cut();
+		sim_data_power_cut();
+		sim_clients_lost();
+	}
 	sim_after(ns + PW_NS_PER_MS, start_event, NULL, st.life);
 }
 

@@ -132,20 +132,27 @@ void sim_work_lost(struct sim_worker *k)
 	k->busy = false;
 }
 
-void sim_work_next(struct sim_worker *k)
+static void change_names(struct sim_worker *k, bool open)
 {
-	bool open = false;
-
-	for (uint32_t i = 0; i < SIM_HANDLES; i++)
-		open |= k->c->handle[i].ino != 0;
-	if (open && sim_chance(SIM_RND_WORK, sim.sw.data_share))
-		sim_work_data(k);
-	else if (sim_chance(SIM_RND_WORK, 100))
+	if (sim_chance(SIM_RND_WORK, 100))
 		sim_work_open(k);
 	else if (open && sim_chance(SIM_RND_WORK, 100))
 		sim_work_close(k);
 	else
 		sim_work_names(k);
+}
+
+void sim_work_next(struct sim_worker *k)
+{
+	/* few at once: all possible orders of what is under way are what the oracle has to think of */
+	bool namer = k < &k->c->worker[2], open = false;
+
+	for (uint32_t i = 0; i < SIM_HANDLES; i++)
+		open |= k->c->handle[i].ino != 0;
+	if (open && (!namer || sim_chance(SIM_RND_WORK, sim.sw.data_share)))
+		sim_work_data(k);
+	else if (namer)
+		change_names(k, open);
 	if (!k->busy)
 		sim_client_think(k);
 }
