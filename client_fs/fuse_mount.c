@@ -83,7 +83,6 @@ int pwc_mount_start(struct pwc_mount *m, struct pwc_shard *sh)
 	if (!err && (fcntl(fd, F_SETFL, O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC)))
 		err = -errno;
 	if (err) { /* UNTESTED: a descriptor that was just opened */
-		fuse_session_unmount(m->se);
 		pwc_mount_fini(m);
 		return err;
 	}

@@ -226,8 +226,11 @@ int pwc_mount_attach(struct pwc_mount *m, int fd)
 
 void pwc_mount_fini(struct pwc_mount *m)
 {
-	if (m->se)
+	if (m->se) {
+		/* The connection is gone (poll tells libfuse so): this only frees what it knows of the mount. */
+		fuse_session_unmount(m->se);
 		fuse_session_destroy(m->se);
+	}
 	free(m->scratch);
 	*m = (struct pwc_mount){ .fd = -1 };
 }
