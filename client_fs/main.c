@@ -16,6 +16,7 @@
 #include "client_fs/watcher.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/sd_notify.h"
 
 struct client {
 	struct pwc_options o;
@@ -28,6 +29,7 @@ static void on_ready(struct pwc_shard *sh)
 	struct client *c = sh->owner;
 
 	pwc_launch_ready(&c->launch);
+	pw_sd_notify("READY=1");
 }
 
 static void on_mounted(struct pwc_shard *sh)

@@ -19,13 +19,13 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "common/sd_notify.h"
 #include "common/sm.h"
 #include "common/uring.h"
 #include "storage_node/control.h"
 #include "storage_node/data_dir.h"
 #include "storage_node/node.h"
 #include "storage_node/node_config.h"
-#include "storage_node/sd_notify.h"
 
 #define NAME		 "pagewire-node"
 #define DEFAULT_CONFIG	 "/etc/pagewire/pagewire.conf"
@@ -274,7 +274,7 @@ static void stop(struct program *p)
 	if (!p->ready || p->stopping)
 		return;
 	p->stopping = true;
-	pws_sd_notify("STOPPING=1");
+	pw_sd_notify("STOPPING=1");
 	pw_log_info("node: stopping");
 	pws_node_stop(p->node, STOP_DEADLINE_MS, stop_data);
 }
@@ -392,7 +392,7 @@ static void announce(struct program *p)
 	if (p->config.store != PWS_STORE_CHUNK)
 		pw_log_warn("store %s: this node keeps nothing, everything is gone when it stops",
 			    p->data.sb.store);
-	pws_sd_notify("READY=1");
+	pw_sd_notify("READY=1");
 }
 
 static void on_node_ready(void *arg, int err)
