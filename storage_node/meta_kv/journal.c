@@ -297,7 +297,9 @@ int pws_journal_new(const struct pws_journal_opts *o, const struct pws_journal_m
 	j->want_lo = 1;
 	pw_list_init(&j->closed);
 	pw_list_init(&j->spare);
-	if (batch_new(j) || batch_new(j)) {
+	while (j->nr_spare < 2) { /* one is written while the other fills */
+		if (!batch_new(j))
+			continue;
 		pws_journal_free(j);
 		return -ENOMEM;
 	}

@@ -58,6 +58,14 @@ int pws_journal_replay(const struct pws_journal_opts *o, const struct pws_journa
 		       uint64_t limit_seq, pws_journal_commit_fn fn, void *arg,
 		       struct pws_journal_end *ret);
 
+/**
+ * pws_journal_erase - write zeros all over a new ring, blocking
+ *
+ * A file that was only allocated has its blocks marked as never written: each first write of one
+ * makes the filesystem commit that change at the next flush, and a flush takes nearly twice as long.
+ */
+int pws_journal_erase(const struct pws_journal_opts *o);
+
 /* Is there any batch, of whatever filesystem? 1, 0 or -errno. Blocking. */
 int pws_journal_in_use(const struct pws_journal_opts *o);
 

@@ -11,11 +11,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/fault.h"
 #include "common/log.h"
-#include "storage_node/meta_kv/journal.h"
 #include "common/plant.h"
+#include "storage_node/meta_kv/journal.h"
 
 #define SCAN_BYTES (1u << 20)
 
@@ -197,4 +198,20 @@ int pws_journal_in_use(const struct pws_journal_opts *o)
 		found = scan(&r, NULL, &h);
 	replay_fini(&r);
 	return found;
+}
+
+int pws_journal_erase(const struct pws_journal_opts *o)
+{
+	uint8_t *zeros = aligned_alloc(PWS_BLOCK, SCAN_BYTES);
+	int err = zeros ? PW_FAULT("journal.erase") : -ENOMEM;
+
+	if (zeros)
+		memset(zeros, 0, SCAN_BYTES);
+	for (uint64_t at = 0; !err && at < o->bytes; at += SCAN_BYTES)
+		err = pws_disk_do(o->disk, PWS_DISK_WRITE, zeros, o->off + at,
+				  (uint32_t)PW_MIN(o->bytes - at, (uint64_t)SCAN_BYTES));
+	if (!err)
+		err = pws_disk_do(o->disk, PWS_DISK_FLUSH, NULL, 0, 0);
+	free(zeros);
+	return err;
 }

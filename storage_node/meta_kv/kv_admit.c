@@ -16,8 +16,7 @@
 #include "common/plant.h"
 #include "storage_node/meta_kv/kv_lmdb.h"
 
-/* Room in the index -----------------------------------------------------------------------------
- */
+/* Room in the index -------------------------------------------------------------------------- */
 
 /* What a map may make the index grow by: records are copied, pages are half full after splits. */
 static uint64_t growth(const struct pws_kv_map *m)
@@ -60,8 +59,7 @@ static bool only_adds(struct kv_lmdb *k, const struct pws_kv_commit *c)
 	return adds;
 }
 
-/* Commits ---------------------------------------------------------------------------------------
- */
+/* Commits ------------------------------------------------------------------------------------ */
 
 static bool flush_before_done(const struct kv_lmdb *k, bool sync)
 {
@@ -257,8 +255,7 @@ void kv_admit_commit(struct pws_kv *kv, struct pws_kv_commit *c)
 		judge_and_apply(k, c, bytes);
 }
 
-/* Waiters ---------------------------------------------------------------------------------------
- */
+/* Waiters ------------------------------------------------------------------------------------ */
 
 void kv_admit_wait(struct pws_kv *kv, struct pws_kv_waiter *w)
 {
@@ -288,8 +285,7 @@ uint64_t kv_admit_durable_seq(const struct pws_kv *kv)
 				: pws_journal_flushed_seq(k->journal);
 }
 
-/* Telling ---------------------------------------------------------------------------------------
- */
+/* Telling ------------------------------------------------------------------------------------ */
 
 /* Those up to @seq are done; with @err, all that are left have failed. */
 static void tell_commits(struct pw_list *list, uint64_t seq, int err)

@@ -351,6 +351,8 @@ static int recover(struct kv_lmdb *k, const struct pws_journal_opts *jo, bool is
 			return -EBADMSG;
 		}
 		if (!err)
+			err = pws_journal_erase(jo);
+		if (!err)
 			err = pws_kv_map_new(&k->active);
 		while (!end.mark.salt)
 			end.mark.salt = pw_random_u64();

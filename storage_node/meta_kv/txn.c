@@ -153,6 +153,7 @@ static bool grow_keys(struct pws_txn *t)
 	struct pws_txn_key *old = t->keys == t->inline_keys ? NULL : t->keys;
 	struct pws_txn_key *keys = PW_FAULT("txn.keys") ? NULL : realloc(old, max * sizeof(*keys));
 
+	assert(max > PWS_TXN_INLINE_KEYS);
 	if (!keys) {
 		fail(t, -ENOMEM);
 		return false;
