@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Records that several processes append to one file, on both mounts at once, are all there, whole.
+. "$(dirname "$0")/../lib/functions.sh"
+. "$(dirname "$0")/lib/mounts.sh"
+requires root /dev/fuse
+
+start_node a durability=interval:500
+mount_paths
+
+pids=()
+for i in 0 1 2 3; do
+	path=${PATHS[i % ${#PATHS[@]}]}
+	/usr/bin/python3 "$HERE/append.py" write "${MNT[$path]}/log" "$i" 150 &
+	pids+=($!)
+done
+for pid in "${pids[@]}"; do
+	wait "$pid" || fail "a writer ended with $?"
+done
+for path in "${PATHS[@]}"; do
+	/usr/bin/python3 "$HERE/append.py" check "${MNT[$path]}/log" 4 150
+done
+unmount_paths
