@@ -167,6 +167,7 @@ void pws_node_stop(struct pws_node *n, uint32_t deadline_ms, void (*on_stopped)(
 	pw_listener_free(n->listener);
 	n->listener = NULL;
 	pws_reclaim_stop(&n->reclaim);
+	pws_sessions_stop(n);
 	pw_timer_arm(n->loop, &n->stop_timer, pw_loop_now(n->loop) + deadline_ms * PW_NS_PER_MS);
 	pw_loop_ready(n->loop, &n->stop_ready);
 }

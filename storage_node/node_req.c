@@ -220,6 +220,15 @@ static uint32_t head_of(const struct pw_cmd *cmd)
 	return cmd->op == PW_OP_WRITE ? cmd->io.off % PWS_BLOCK : 0;
 }
 
+/* A payload that the granted limit allows: names and lists have the whole buffer, data has
+ * max_io. */
+static bool fits(const struct pws_node *n, const struct pw_cmd *cmd)
+{
+	if (cmd->op == PW_OP_WRITE && cmd->payload_len > n->max_io)
+		return false;
+	return head_of(cmd) + cmd->payload_len <= n->sink->size;
+}
+
 static void *fail_bad(struct pws_req *r, int err, const char *why)
 {
 	r->n->stats.bad_msgs++;
@@ -230,18 +239,15 @@ static void *fail_bad(struct pws_req *r, int err, const char *why)
 void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd)
 {
 	uint32_t head = head_of(cmd);
-	struct pws_buf *b = r->buf;
 
 	r->verdict = judge(r, cmd);
+	if (!fits(r->n, cmd))
+		return fail_bad(r, -EPROTO, "payload larger than max_io");
 	switch (r->verdict) {
 	case PWS_REQ_RUN:
-		if (head + cmd->payload_len > b->size)
-			return fail_bad(r, -EPROTO, "payload larger than max_io");
 		pw_sm_move(&r->sm, PWS_REQ_RECEIVED, cmd->op);
-		return b->mem + head;
+		return r->buf->mem + head;
 	case PWS_REQ_PARK:
-		if (head + cmd->payload_len > b->size)
-			return fail_bad(r, -EPROTO, "payload larger than max_io");
 		r->next_buf = pws_buf_get(r->n->bufs);
 		if (!r->next_buf) {
 			r->n->stats.no_buf++;
@@ -250,8 +256,6 @@ void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd)
 		return r->next_buf->mem + head;
 	case PWS_REQ_IGNORE:
 	case PWS_REQ_RESEND:
-		if (cmd->payload_len > r->n->sink->size)
-			return fail_bad(r, -EPROTO, "payload larger than max_io");
 		return r->n->sink->mem;
 	case PWS_REQ_BAD:
 		break;

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/fault.h"
 
@@ -20,6 +21,14 @@ void pws_opens_fini(struct pws_opens *o)
 {
 	free(o->places);
 	*o = (struct pws_opens){ .places = NULL };
+}
+
+void pws_opens_clear(struct pws_opens *o)
+{
+	if (o->nr)
+		memset(o->places, 0, o->nr_places * sizeof(*o->places));
+	o->nr = 0;
+	o->total = 0;
 }
 
 static uint32_t home_of(const struct pws_opens *o, uint64_t ino)

@@ -24,6 +24,7 @@ struct pws_opens {
 
 void pws_opens_init(struct pws_opens *o);
 void pws_opens_fini(struct pws_opens *o);
+void pws_opens_clear(struct pws_opens *o); /* empty, with the room that it has */
 
 /* Room for @more inodes beyond those that are in it. 0 or -ENOMEM. */
 int pws_opens_reserve(struct pws_opens *o, uint32_t more);

@@ -14,9 +14,6 @@
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
-/* In pws_reply.reserved[0]: the truncation of an OPEN is done, the OPEN is not answered. */
-#define REPLY_MARK 1u
-
 static void reply_key(const struct pws_req *r, struct pws_key *k)
 {
 	uint16_t slot = (uint16_t)(r->ch->nr * PW_MAX_SLOTS + r->slot);
@@ -37,7 +34,9 @@ static int take_reply(struct pws_req *r, struct pws_slice val)
 		return -EBADMSG;
 	if (row.seq != r->seq || PW_PLANT("skip-reply-row"))
 		return 0;
-	if (row.reserved[0] == REPLY_MARK) {
+	if (row.op != r->cmd.op)
+		return -EPROTO; /* the same number for something else: no client of ours */
+	if (row.mark) {
 		r->cmd.ino.flags &= ~PW_OPEN_TRUNC;
 		return 0;
 	}
@@ -81,6 +80,7 @@ static void put_row(struct pws_req *r, struct pws_txn *t, struct pws_reply *row,
 	struct pws_key k;
 
 	row->version = PWS_RECORD_VERSION;
+	row->op = r->cmd.op;
 	row->seq = r->seq;
 	reply_key(r, &k);
 	if (keep)
@@ -102,7 +102,7 @@ void pws_req_put_reply(struct pws_req *r, struct pws_txn *t, int err)
 
 void pws_req_put_mark(struct pws_req *r, struct pws_txn *t)
 {
-	struct pws_reply row = { .reserved = { REPLY_MARK } };
+	struct pws_reply row = { .mark = 1 };
 
 	put_row(r, t, &row, false);
 }

@@ -181,7 +181,8 @@ static void release_all(struct pws_session *s)
 		if (!pws_opens_get(&s->n->opens, ino))
 			pws_reclaim_kick(&s->n->reclaim, ino);
 	}
-	pws_opens_fini(&s->opens);
+	/* the room stays: a request that still runs may have reserved some of it */
+	pws_opens_clear(&s->opens);
 }
 
 /* Life -------------------------------------------------------------------------------------- */
@@ -222,6 +223,8 @@ static void on_lease(struct pw_timer *t)
 
 static void arm_lease(struct pws_session *s)
 {
+	if (s->n->stopping)
+		return; /* the next life counts */
 	pw_timer_arm(s->n->loop, &s->lease,
 		     pw_loop_now(s->n->loop) + s->n->lease_ms * PW_NS_PER_MS);
 }
@@ -346,6 +349,14 @@ int pws_sessions_load(struct pws_node *n, struct pws_kv_fetch *f)
 			return err;
 		s->known = s->row = true;
 	}
+}
+
+void pws_sessions_stop(struct pws_node *n)
+{
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &n->sessions.all)
+		pw_timer_cancel(n->loop, &pw_list_entry(pos, struct pws_session, node)->lease);
 }
 
 void pws_sessions_fini(struct pws_node *n)

@@ -60,6 +60,8 @@ void pws_sessions_init(struct pws_sessions *ss);
  * again from the start; -errno. */
 struct pws_kv_fetch;
 int pws_sessions_load(struct pws_node *n, struct pws_kv_fetch *f);
+/* The node stops: no lease ends any more. */
+void pws_sessions_stop(struct pws_node *n);
 /* No connection and no transaction is left. */
 void pws_sessions_fini(struct pws_node *n);
 

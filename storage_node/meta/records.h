@@ -76,7 +76,9 @@ static_assert(sizeof(struct pws_orphan) == 16, "disk format");
 
 struct pws_reply {
 	uint8_t version;
-	uint8_t reserved[3];
+	uint8_t op; /* enum pw_op that it answers */
+	uint8_t mark; /* 1: no answer yet, but the truncation of this OPEN is done */
+	uint8_t reserved;
 	uint32_t status; /* enum pw_werr */
 	uint64_t seq;
 	uint8_t body[PW_BODY_BYTES];

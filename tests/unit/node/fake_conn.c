@@ -14,6 +14,7 @@ struct answer {
 };
 
 struct pw_conn {
+	struct pw_list node; /* of all_conns */
 	struct pw_loop *loop;
 	const struct pw_conn_ops *ops;
 	void *owner;
@@ -38,6 +39,7 @@ struct pw_listener {
 static struct pw_listener *the_listener;
 static int listener_error;
 static uint32_t nr_conns;
+static struct pw_list all_conns = PW_LIST_INIT(all_conns);
 
 static void conn_step(struct pw_ready *r)
 {
@@ -107,6 +109,7 @@ void pw_conn_free(struct pw_conn *c)
 		free(a->payload);
 		free(a);
 	}
+	pw_list_del(&c->node);
 	free(c);
 }
 
@@ -200,6 +203,7 @@ struct pw_conn *fake_accept(void)
 	pw_list_init(&c->answers);
 	pw_ready_init(&c->ready, conn_step);
 	nr_conns++;
+	pw_list_add_tail(&all_conns, &c->node);
 	the_listener->lops->on_accept(the_listener, c);
 	return c;
 }
@@ -228,7 +232,12 @@ uint32_t fake_nr_conns(void)
 
 bool fake_is_up(const struct pw_conn *c)
 {
-	return c->state == PW_CONN_UP;
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &all_conns)
+		if (pw_list_entry(pos, struct pw_conn, node) == c)
+			return c->state == PW_CONN_UP;
+	return false;
 }
 
 void *fake_deliver_cmd(struct pw_conn *c, const struct pw_cmd *cmd)

@@ -19,8 +19,7 @@ int fake_hello(struct pw_conn *c, const struct pw_body_hello *h, struct pw_body_
 
 /* Connections that the node has not seen the end of. */
 uint32_t fake_nr_conns(void);
-/* False: it has failed, or is failing. Only for connections of fake_accept() whose end was not
- * taken. */
+/* False: it has failed, is failing, or is gone. */
 bool fake_is_up(const struct pw_conn *c);
 
 /* A message arrives; false when the node wants no payload or has failed the connection. The command

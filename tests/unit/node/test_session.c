@@ -216,6 +216,24 @@ static void test_goodbye__hello_while_the_rows_go_is_told_to_come_again(void **s
 	assert_non_null(fx_connect(f, 1, 3));
 }
 
+/* Found by fuzzing: the table of opens was freed under a CREATE that still ran. */
+static void test_goodbye__while_a_create_runs(void **state)
+{
+	struct fx *f = *state;
+	struct pw_conn *c = fx_connect(f, 1, 1);
+	const struct pws_kv_mem_faults slow = { .read_async = 1000, .delay_ns_max = PW_NS_PER_S };
+
+	pws_kv_mem_set_faults(f->kv, &slow);
+	fx_send(f, c, 1, 1, fx_create("a", 0), "a");
+	fake_goodbye(c);
+	vloop_settle(f->loop);
+	assert_int_equal(f->node->sessions.nr, 1);
+	pws_kv_mem_set_faults(f->kv, &(struct pws_kv_mem_faults){ 0 });
+	vloop_advance(f->loop, 10 * PW_NS_PER_S);
+	assert_int_equal(f->node->sessions.nr, 0);
+	assert_int_equal(f->node->opens.total, 0);
+}
+
 static void test_restart__session_is_known_and_reclaims(void **state)
 {
 	struct fx *f = *state;
@@ -397,6 +415,7 @@ int main(void)
 		T(test_lease__end_releases_everything),
 		T(test_goodbye__ends_at_once),
 		T(test_goodbye__hello_while_the_rows_go_is_told_to_come_again),
+		T(test_goodbye__while_a_create_runs),
 		T(test_restart__session_is_known_and_reclaims),
 		T(test_reclaim__begins_again_after_a_lost_page),
 		T(test_restart__session_that_does_not_return_expires),
