@@ -5,6 +5,14 @@
 
 #include <liburing.h>
 
+/* Linux 5.19: the first try of a receive waits for readiness; a receive leaves bytes in the socket.
+ *  */
+#ifndef IORING_RECVSEND_POLL_FIRST
+#define IORING_RECVSEND_POLL_FIRST (1U << 0)
+#endif
+#ifndef IORING_CQE_F_SOCK_NONEMPTY
+#define IORING_CQE_F_SOCK_NONEMPTY (1U << 2)
+#endif
 /* Linux 6.2: the notification of a zero-copy send says whether the kernel copied after all. */
 #ifndef IORING_SEND_ZC_REPORT_USAGE
 #define IORING_SEND_ZC_REPORT_USAGE (1U << 3)

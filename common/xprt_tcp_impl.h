@@ -54,6 +54,8 @@ struct pw_tcp_rx {
 	struct pw_io io;
 	struct msghdr msg;
 	struct iovec iov[2];
+	uint32_t asked, asked_stage; /* bytes of the pieces; of them, at the end of the stage */
+	uint32_t small_run; /* messages in a row with little or no payload */
 	uint8_t *guess; /* borrowed by the receive that is out; NULL: it has none */
 	uint8_t *dest; /* where the payload of cmd goes, borrowed; NULL: between messages */
 	uint32_t dest_have;

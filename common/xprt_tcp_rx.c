@@ -1,64 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* xprt_tcp_rx.c -- the receiving half: a command, then its payload straight to where it belongs
  *
- *	between messages   RECV of what is missing of the command, into the stage; or, when the
- *	                   owner guesses where the next payload lands, RECVMSG into {stage, guess}
- *	in a payload       RECV of the rest (MSG_WAITALL) into the owner's buffer
+ *	between messages   what is missing of the command, into the stage; and, when the owner
+ *	                   guesses where the next payload lands, on into the guess
+ *	in a payload       the rest of it, into the owner's buffer
  *
- * A wrong guess is mended by moving what had arrived there: to the right buffer, and what belongs
- * to later messages back to the stage, which can hold all that a guess can bring. Moved bytes are
- * counted.
+ * One receive is with the ring at a time. When it completes and the socket has more, plain
+ * recvmsg() calls that do not wait take a few messages at once: one turn of the loop for all of
+ * them, and one send for their answers. After messages with little or no payload the stage takes
+ * several commands with one receive.
+ *
+ * What lands in the wrong place (behind a wrong guess, or payload in the stage) is moved: to the
+ * right buffer, and what belongs to later messages to the stage, which can hold all that a guess
+ * can bring. Moved payload bytes are counted.
  * What can fail: the socket, end of stream, a command that pw_cmd_check() or the owner refuses. The
  * peer may cut the stream at any byte.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "common/compat_uring.h"
 #include "common/fault.h"
 #include "common/xprt_tcp_impl.h"
 
-static void post_payload(struct pw_xprt *x)
-{
-	struct pw_tcp_rx *rx = &x->rx;
-	struct io_uring_sqe *sqe = pw_io_sqe(x->loop, &rx->io);
+/* Messages that one completion may bring along: other connections have their turn, too. */
+#define DIRECT_MAX 32u
+/* A payload of which more than this is missing comes through the ring: it has to be waited for. */
+#define DIRECT_BYTES (64u << 10)
+/* After so many messages with payloads of so many bytes at most, the stage reads ahead. */
+#define SMALL_RUN 2u
+#define SMALL_BYTES 256u
+#define AHEAD_BYTES 2048u
 
-	io_uring_prep_recv(sqe, x->fd, rx->dest + rx->dest_have,
-			   rx->cmd.payload_len - rx->dest_have, MSG_WAITALL);
-	pw_io_sqe_data(sqe, &rx->io);
+static_assert(AHEAD_BYTES <= sizeof(((struct pw_tcp_rx *)0)->stage), "it lands there");
+
+/* Prepare ------------------------------------------------------------------------------------- */
+
+static uint32_t payload_missing(const struct pw_tcp_rx *rx)
+{
+	return rx->cmd.payload_len - rx->dest_have;
 }
 
-static void post_command(struct pw_xprt *x)
+static void add_piece(struct pw_tcp_rx *rx, void *base, uint32_t len)
+{
+	rx->iov[rx->msg.msg_iovlen++] = (struct iovec){ .iov_base = base, .iov_len = len };
+	rx->asked += len;
+}
+
+static void begin(struct pw_tcp_rx *rx)
+{
+	rx->msg = (struct msghdr){ .msg_iov = rx->iov };
+	rx->asked = 0;
+	rx->guess = NULL;
+}
+
+static void prepare_command(struct pw_xprt *x)
+{
+	struct pw_tcp_rx *rx = &x->rx;
+	uint32_t guess_len = 0;
+
+	if (x->ops->guess_payload)
+		rx->guess = x->ops->guess_payload(x->owner, &guess_len);
+	if (!guess_len)
+		rx->guess = NULL;
+	rx->asked_stage = PW_CMD_BYTES - rx->stage_have;
+	if (!rx->guess && rx->small_run >= SMALL_RUN)
+		rx->asked_stage = AHEAD_BYTES - rx->stage_have;
+	add_piece(rx, rx->stage + rx->stage_have, rx->asked_stage);
+	if (rx->guess)
+		add_piece(rx, rx->guess, PW_MIN(guess_len, PW_TCP_GUESS_MAX));
+}
+
+/* Into the ring; @empty: the socket had no more, so the kernel need not look before it waits. */
+static void post(struct pw_xprt *x, bool empty)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	struct io_uring_sqe *sqe = pw_io_sqe(x->loop, &rx->io);
-	uint8_t *into = rx->stage + rx->stage_have;
-	uint32_t missing = PW_CMD_BYTES - rx->stage_have;
-	uint32_t guess_len = 0;
+	const struct iovec *v = rx->iov;
 
-	rx->guess = x->ops->guess_payload ? x->ops->guess_payload(x->owner, &guess_len) : NULL;
-	if (rx->guess && guess_len) {
-		rx->iov[0] = (struct iovec){ .iov_base = into, .iov_len = missing };
-		rx->iov[1] = (struct iovec){ .iov_base = rx->guess,
-					     .iov_len = PW_MIN(guess_len, PW_TCP_GUESS_MAX) };
-		rx->msg = (struct msghdr){ .msg_iov = rx->iov, .msg_iovlen = 2 };
-		io_uring_prep_recvmsg(sqe, x->fd, &rx->msg, 0);
+	begin(rx);
+	if (rx->dest) {
+		add_piece(rx, rx->dest + rx->dest_have, payload_missing(rx));
+		io_uring_prep_recv(sqe, x->fd, v->iov_base, v->iov_len, MSG_WAITALL);
 	} else {
-		io_uring_prep_recv(sqe, x->fd, into, missing, 0);
+		prepare_command(x);
+		if (rx->guess)
+			io_uring_prep_recvmsg(sqe, x->fd, &rx->msg, 0);
+		else
+			io_uring_prep_recv(sqe, x->fd, v->iov_base, v->iov_len, 0);
 	}
+	if (empty)
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 	pw_io_sqe_data(sqe, &rx->io);
 }
 
 void pw_tcp_rx_post(struct pw_xprt *x)
 {
-	if (x->rx.dest)
-		post_payload(x);
-	else
-		post_command(x);
+	post(x, false);
 }
+
+/* Take ---------------------------------------------------------------------------------------- */
 
 static void deliver(struct pw_xprt *x, const struct pw_cmd *cmd, void *payload)
 {
 	x->stats.msgs_rx++;
+	x->rx.small_run = cmd->payload_len > SMALL_BYTES ? 0 : x->rx.small_run + 1;
 	x->ops->on_msg(x->owner, cmd, payload);
 }
 
@@ -116,14 +162,12 @@ static uint32_t take_command(struct pw_xprt *x, uint32_t pos, uint32_t len)
 	return pos;
 }
 
-/* @n bytes came in between messages: the first ones into the stage, the rest into the guess. */
-static void on_command_bytes(struct pw_xprt *x, uint32_t n)
+/* Takes the commands that the stage holds; @in_guess bytes after the first one are in the guess. */
+static void take_stage(struct pw_xprt *x, uint32_t in_guess)
 {
 	struct pw_tcp_rx *rx = &x->rx;
-	uint32_t in_stage = PW_MIN(n, PW_CMD_BYTES - rx->stage_have);
-	uint32_t in_guess = n - in_stage, pos = 0;
+	uint32_t pos = 0;
 
-	rx->stage_have += in_stage;
 	while (rx->stage_have - pos >= PW_CMD_BYTES && !rx->dest) {
 		pos = take_command(x, pos, in_guess);
 		if (x->closing)
@@ -131,48 +175,89 @@ static void on_command_bytes(struct pw_xprt *x, uint32_t n)
 		in_guess = 0;
 	}
 	rx->stage_have -= pos;
-	memmove(rx->stage, rx->stage + pos, rx->stage_have);
+	if (pos && rx->stage_have)
+		memmove(rx->stage, rx->stage + pos, rx->stage_have);
 }
 
-static void on_payload_bytes(struct pw_xprt *x, uint32_t n)
+/* @n bytes have come in, in the order of the pieces that were asked for. */
+static void take_bytes(struct pw_xprt *x, uint32_t n)
 {
 	struct pw_tcp_rx *rx = &x->rx;
-	void *dest = rx->dest;
+	uint32_t len;
 
-	rx->dest_have += n;
-	if (rx->dest_have < rx->cmd.payload_len)
+	x->stats.bytes_rx += n;
+	if (rx->dest) {
+		void *dest = rx->dest;
+
+		len = PW_MIN(n, payload_missing(rx));
+		rx->dest_have += len;
+		rx->stage_have = n - len;
+		if (payload_missing(rx))
+			return;
+		rx->dest = NULL;
+		deliver(x, &rx->cmd, dest);
+		if (!x->closing && rx->stage_have)
+			take_stage(x, 0);
 		return;
-	rx->dest = NULL;
-	deliver(x, &rx->cmd, dest);
+	}
+	len = PW_MIN(n, rx->asked_stage);
+	rx->stage_have += len;
+	take_stage(x, n - len);
+}
+
+/* The result of a receive. Return: false, the connection is over. */
+static bool take_result(struct pw_xprt *x, int res)
+{
+	if (res > 0 && PW_FAULT("tcp.recv"))
+		res = -ECONNRESET;
+	if (res > 0)
+		take_bytes(x, (uint32_t)res);
+	else if (!res)
+		pw_tcp_failf(x, -ECONNRESET, "closed by the peer");
+	else if (res != -EAGAIN && res != -EINTR)
+		pw_tcp_failf(x, res, "receive: %s", strerror(-res));
+	return !x->closing;
+}
+
+/* Without waiting: a payload's rest together with the next command, or what the ring would be asked
+ * for. Return: bytes, or -errno. */
+static int receive_now(struct pw_xprt *x)
+{
+	struct pw_tcp_rx *rx = &x->rx;
+	ssize_t n;
+
+	begin(rx);
+	if (rx->dest) {
+		add_piece(rx, rx->dest + rx->dest_have, payload_missing(rx));
+		add_piece(rx, rx->stage, PW_CMD_BYTES);
+	} else {
+		prepare_command(x);
+	}
+	n = recvmsg(x->fd, &rx->msg, MSG_DONTWAIT);
+	return n < 0 ? -errno : (int)n;
 }
 
 static void on_recv(struct pw_io *io, int res, uint32_t flags)
 {
 	struct pw_xprt *x = pw_container_of(io, struct pw_xprt, rx.io);
+	struct pw_tcp_rx *rx = &x->rx;
+	bool more = flags & IORING_CQE_F_SOCK_NONEMPTY;
 
-	(void)flags;
 	if (x->closing) {
 		pw_tcp_settle(x);
 		return;
 	}
-	if (res > 0 && PW_FAULT("tcp.recv"))
-		res = -ECONNRESET;
-	if (res <= 0 && res != -EINTR && res != -EAGAIN) {
-		if (!res)
-			pw_tcp_failf(x, -ECONNRESET, "closed by the peer");
-		else
-			pw_tcp_failf(x, res, "receive: %s", strerror(-res));
+	if (!take_result(x, res))
 		return;
+	for (uint32_t n = 0; more && n < DIRECT_MAX; n++) {
+		if (rx->dest && payload_missing(rx) > DIRECT_BYTES)
+			break;
+		res = receive_now(x);
+		if (!take_result(x, res))
+			return;
+		more = res > 0 && (uint32_t)res == rx->asked;
 	}
-	if (res > 0) {
-		x->stats.bytes_rx += (uint32_t)res;
-		if (x->rx.dest)
-			on_payload_bytes(x, (uint32_t)res);
-		else
-			on_command_bytes(x, (uint32_t)res);
-	}
-	if (!x->closing)
-		pw_tcp_rx_post(x);
+	post(x, !more);
 }
 
 int pw_tcp_rx_init(struct pw_xprt *x)

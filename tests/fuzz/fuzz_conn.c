@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "common/auth.h"
+#include "common/compat_uring.h"
 #include "common/conn_impl.h"
 #include "common/xprt_tcp_impl.h"
 
@@ -39,7 +40,7 @@ static struct {
 	/* the peer's stream, as it was written and as far as it was read */
 	uint8_t stream[STREAM_MAX];
 	uint32_t nr_stream, nr_read;
-	uint32_t cut; /* at most so many bytes per receive */
+	uint32_t cut_size, cut; /* at most so many bytes per receive; left of them in this one */
 	uint32_t guess;
 	/* what the owner saw */
 	bool up, proved, down, wild; /* wild: bytes that are anything were sent */
@@ -264,23 +265,41 @@ static uint32_t take(uint8_t *to, uint64_t len)
 	return n;
 }
 
-/* Plays the kernel: completes the receive that is out with what there is, until nothing is left. */
+static uint32_t take_pieces(const struct msghdr *m)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < m->msg_iovlen; i++)
+		n += take(m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
+	return n;
+}
+
+/* In place of the system call, for receives that do not wait. */
+ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	MUST(flags == MSG_DONTWAIT && !w.posted);
+	w.cut = w.cut_size;
+	if (w.nr_read < w.nr_stream)
+		return take_pieces(m);
+	errno = EAGAIN;
+	return -1;
+}
+
+/* Plays the ring: completes the receive that is out with what there is, until nothing is left. */
 static void pump(uint32_t cut)
 {
 	while (w.posted && !w.x.closing && w.nr_read < w.nr_stream) {
-		uint32_t n = 0;
+		uint32_t n, flags = 0;
 
-		w.cut = cut;
+		w.cut = w.cut_size = cut;
 		w.posted = false;
-		if (w.sqe.opcode == IORING_OP_RECVMSG) {
-			const struct msghdr *m = (const void *)(uintptr_t)w.sqe.addr;
-
-			for (size_t i = 0; i < m->msg_iovlen; i++)
-				n += take(m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
-		} else {
+		if (w.sqe.opcode == IORING_OP_RECVMSG)
+			n = take_pieces((const void *)(uintptr_t)w.sqe.addr);
+		else
 			n = take((uint8_t *)(uintptr_t)w.sqe.addr, w.sqe.len);
-		}
-		w.x.rx.io.done(&w.x.rx.io, (int)n, 0);
+		if (w.nr_read < w.nr_stream)
+			flags = IORING_CQE_F_SOCK_NONEMPTY;
+		w.x.rx.io.done(&w.x.rx.io, (int)n, flags);
 	}
 }
 

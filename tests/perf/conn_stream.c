@@ -9,9 +9,12 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -29,6 +32,11 @@ static struct {
 	double seconds;
 	bool read_like, json, no_guess;
 } opt = { .block_bytes = 1 << 20, .window = 16, .seconds = 3 };
+
+/* CPU that each side had spent when the connection came up; shared by both processes. */
+static struct {
+	double client, node;
+} *cpu_at_start;
 
 static struct pw_loop *loop;
 static struct pw_identity identity = { .id = { 1 } };
@@ -48,6 +56,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static double cpu_seconds(int who)
+{
+	struct rusage u;
+
+	getrusage(who, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 static void set_up(void)
 {
 	const struct pw_loop_opts o = { .sq_entries = 128, .max_ios = 128 };
@@ -55,7 +72,7 @@ static void set_up(void)
 
 	if (err)
 		die("loop", err);
-	for (uint32_t i = 0; i < MAX_WINDOW; i++) {
+	for (uint32_t i = 0; i < opt.window; i++) {
 		if (posix_memalign((void **)&buffer[i], 4096, opt.block_bytes))
 			die("memory", -ENOMEM);
 		memset(buffer[i], 1, opt.block_bytes);
@@ -69,7 +86,7 @@ static uint32_t last_slot = 1;
 
 static int node_hello(struct pw_conn *c, const struct pw_body_hello *h, struct pw_body_welcome *w)
 {
-	w->nr_slots = MAX_WINDOW + 1;
+	w->nr_slots = opt.window + 1;
 	w->max_io = PW_MAX_IO;
 	w->lease_ms = 1000;
 	w->boot = 1;
@@ -78,11 +95,12 @@ static int node_hello(struct pw_conn *c, const struct pw_body_hello *h, struct p
 
 static void node_up(struct pw_conn *c, const struct pw_body_welcome *w)
 {
+	cpu_at_start->node = cpu_seconds(RUSAGE_SELF);
 }
 
 static void *node_payload(struct pw_conn *c, const struct pw_cmd *cmd)
 {
-	return cmd->slot <= MAX_WINDOW && cmd->payload_len <= opt.block_bytes ?
+	return cmd->slot <= opt.window && cmd->payload_len <= opt.block_bytes ?
 		       buffer[cmd->slot - 1] :
 		       NULL;
 }
@@ -95,11 +113,37 @@ static void *node_guess(struct pw_conn *c, uint32_t *ret_len)
 	return buffer[(opt.window == 1 ? last_slot : last_slot % opt.window + 1) - 1];
 }
 
+/* The next request of a slot may come before the kernel is done with the last answer. */
+static struct pw_cmd parked[MAX_WINDOW];
+static bool answering[MAX_WINDOW], is_parked[MAX_WINDOW];
+static struct pw_conn *node_conn;
+
+static void node_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload);
+
+static void node_sent(struct pw_send *s, int err)
+{
+	uint32_t i = (uint32_t)(s - answer);
+
+	answering[i] = false;
+	if (!is_parked[i] || err)
+		return;
+	is_parked[i] = false;
+	node_msg(node_conn, &parked[i], NULL);
+}
+
 static void node_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload)
 {
 	struct pw_send *s = &answer[cmd->slot - 1];
 
 	last_slot = cmd->slot;
+	node_conn = c;
+	if (answering[cmd->slot - 1]) {
+		parked[cmd->slot - 1] = *cmd;
+		is_parked[cmd->slot - 1] = true;
+		return;
+	}
+	answering[cmd->slot - 1] = true;
+	s->done = node_sent;
 	pw_cmd_init(&s->cmd, PW_MSG_RSP, cmd->op);
 	s->cmd.slot = cmd->slot;
 	s->cmd.seq = cmd->seq;
@@ -148,6 +192,8 @@ static void run_node(int port_fd)
 	uint16_t port;
 	int err;
 
+	/* a client that dies does not leave its node behind */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	set_up();
 	err = pw_listener_new(loop, "127.0.0.1", 0, &lops, &cops, NULL, &identity, NULL, &l);
 	if (err)
@@ -213,6 +259,7 @@ static void client_sent(struct pw_send *s, int err)
 
 static void client_up(struct pw_conn *c, const struct pw_body_welcome *w)
 {
+	cpu_at_start->client = cpu_seconds(RUSAGE_SELF);
 	client.conn = c;
 	client.start = now_ns();
 	client.end = client.start + (uint64_t)(opt.seconds * 1e9);
@@ -259,20 +306,12 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static double cpu_seconds(int who)
-{
-	struct rusage u;
-
-	getrusage(who, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
 static void print_result(const struct pw_conn *c)
 {
 	double wall = (double)(client.last - client.start) / 1e9;
 	double mib = (double)client.nr * opt.block_bytes / (1 << 20);
-	double own = cpu_seconds(RUSAGE_SELF), node = cpu_seconds(RUSAGE_CHILDREN);
+	double own = cpu_seconds(RUSAGE_SELF) - cpu_at_start->client;
+	double node = cpu_seconds(RUSAGE_CHILDREN) - cpu_at_start->node;
 	size_t n = client.nr < MAX_SAMPLES ? client.nr : MAX_SAMPLES;
 	struct pw_conn_stats s;
 	struct pw_loop_stats l;
@@ -376,7 +415,9 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
-	if (pipe(pipe_fd) < 0 || (pid = fork()) < 0)
+	cpu_at_start = mmap(NULL, sizeof(*cpu_at_start), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (cpu_at_start == MAP_FAILED || pipe(pipe_fd) < 0 || (pid = fork()) < 0)
 		die("fork", -errno);
 	if (!pid)
 		run_node(pipe_fd[1]);

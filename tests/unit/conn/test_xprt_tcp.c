@@ -80,7 +80,10 @@ static void cut_everywhere(enum guess guess, size_t step)
 static void test_receive__cut_at_every_byte_without_guess(void **state)
 {
 	cut_everywhere(GUESS_NONE, 1);
-	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	/* reading ahead after small messages catches the beginning of a larger one, once a stream
+	 *  */
+	assert_in_range(side_stats(&client).copied_bytes, 1,
+			client.nr_msgs / PW_ARRAY_SIZE(lens) * 2048);
 }
 
 static void test_receive__cut_at_every_byte_right_guess(void **state)
@@ -146,6 +149,47 @@ static void test_receive__many_messages_at_once(void **state)
 		run_until(has_msgs);
 		assert_int_equal(client.nr_msgs, want_msgs);
 	}
+	close(fd);
+	free(buf);
+}
+
+/* Payloads go straight to where they belong, and nothing reads ahead into them. */
+static void test_receive__a_run_of_payloads_copies_nothing(void **state)
+{
+	static const uint32_t sizes[] = { 257, 4096, 4096, 8000, 70000, 1 << 20, 300, 65536 };
+	struct pw_cmd cmd;
+
+	rig_connect_pair();
+	for (uint32_t i = 0; i < 200; i++) {
+		make_rsp(&cmd, i + 1, sizes[i % PW_ARRAY_SIZE(sizes)]);
+		side_send(&node, &cmd);
+	}
+	want_msgs = 200;
+	run_until(has_msgs);
+	assert_int_equal(client.nr_msgs, 200);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+}
+
+/* Commands without payload come many at a time: that is what the read-ahead is for. */
+static void test_receive__a_run_of_commands_takes_few_turns(void **state)
+{
+	uint8_t *buf = malloc(256 * PW_CMD_BYTES);
+	struct pw_loop_stats before, after;
+	struct pw_cmd cmd;
+	size_t len = 0;
+	int fd = rig_connect_raw();
+
+	for (uint32_t i = 0; i < 256; i++) {
+		make_rsp(&cmd, i + 1, 0);
+		len += put_message(buf + len, &cmd);
+	}
+	raw_send(fd, buf, len);
+	want_msgs = 256;
+	pw_loop_get_stats(rig_loop, &before);
+	run_until(has_msgs);
+	pw_loop_get_stats(rig_loop, &after);
+	assert_int_equal(client.nr_msgs, 256);
+	assert_in_range(after.cqes - before.cqes, 1, 16);
 	close(fd);
 	free(buf);
 }
@@ -286,6 +330,8 @@ int main(void)
 		TEST(test_receive__cut_at_every_byte_random_guess),
 		TEST(test_receive__byte_by_byte),
 		TEST(test_receive__many_messages_at_once),
+		TEST(test_receive__a_run_of_payloads_copies_nothing),
+		TEST(test_receive__a_run_of_commands_takes_few_turns),
 		TEST(test_guess__costs_what_it_says),
 		TEST(test_both_ways__thousand_messages_of_any_size),
 		TEST(test_zero_copy__is_off_where_the_kernel_copies),
