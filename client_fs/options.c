@@ -161,8 +161,8 @@ static int read_bounded(struct reader *r, uint64_t unit, uint64_t min, uint64_t 
 	uint64_t n;
 
 	if (!read_number(r->value, unit, &n) || n < min || n > max)
-		return complain(r, "%s=%s: a number from %llu to %llu is expected", r->name, r->value,
-				(unsigned long long)min, (unsigned long long)max);
+		return complain(r, "%s=%s: a number from %llu to %llu is expected", r->name,
+				r->value, (unsigned long long)min, (unsigned long long)max);
 	*ret = (uint32_t)n;
 	return 0;
 }
@@ -373,7 +373,10 @@ int pwc_options_parse_source(struct pwc_options *o, const char *source, char *re
 	}
 	memcpy(o->host, host, (size_t)(host_end - host));
 	o->host[host_end - host] = '\0';
-	snprintf(o->source, sizeof(o->source), literal ? "[%s]:%u:/" : "%s:%u:/", o->host, o->port);
+	/* as it was given: mount -a and umount compare it with fstab */
+	if (strlen(source) >= sizeof(o->source))
+		return complain(&r, "\"%s\": the name is too long", source);
+	strcpy(o->source, source);
 	return 0;
 }
 
@@ -392,13 +395,14 @@ static int set_dir(struct reader *r, const char *dir)
 {
 	if (!realpath(dir, r->o->dir)) {
 		if (errno == ENOTCONN)
-			return complain(r, "%s: a dead mount is in the way; umount -l %s", dir, dir);
+			return complain(r, "%s: a dead mount is there; umount -l %s", dir, dir);
 		return complain(r, "%s: %s", dir, pw_err_text(-errno));
 	}
 	return 0;
 }
 
-int pwc_options_parse(int argc, char **argv, struct pwc_options *ret, char *ret_why, size_t why_len)
+int pwc_options_parse(int argc, char **argv, struct pwc_options *ret, char *ret_why,
+		      size_t why_len)
 {
 	static const char usage[] = "usage: pagewire-client HOST:PORT:/ DIR [-o opt,...] [-f]";
 	const char *word[2] = { NULL, NULL };

@@ -65,7 +65,7 @@ fails_with 4 "c.ini:4: unknown key 'lissten' in \[node\], did you mean 'listen'"
 [ ! -e "$TMPDIR/c" ] || fail "a wrong configuration made a directory"
 fails_with 4 'none.ini' "$node" -c "$TMPDIR/none.ini"
 fails_with 2 'usage' "$node" --frobnicate
-fails_with 2 'did you mean' "$BIN/pagewire" mount "$SPEC" "$M" -o timeot=3
+fails_with 2 'did you mean' "$BIN/pagewire" mount "$SPEC" "$M" -o xtimeout=3
 fails_with 2 'there is no command' "$BIN/pagewire" frobnicate
 fails_with 2 'usage' "$BIN/pagewire" status a b c
 

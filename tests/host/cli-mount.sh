@@ -75,7 +75,7 @@ mount_fails() {
 	is_mounted "$M" && fail "mounted all the same"
 	return 0
 }
-mount_fails 1 'did you mean "timeout"' "$SPEC" "$M" -o timeot=3
+mount_fails 1 'did you mean "timeout"' "$SPEC" "$M" -o xtimeout=3
 mount_fails 1 'HOST:PORT:/ is expected' "nonsense" "$M"
 mount_fails 1 'usage:' "$SPEC"
 mount_fails 1 "$TMPDIR/none" "$SPEC" "$TMPDIR/none"
