@@ -62,7 +62,7 @@ int pws_journal_replay(const struct pws_journal_opts *o, const struct pws_journa
  * pws_journal_erase - write zeros all over a new ring, blocking
  *
  * A file that was only allocated has its blocks marked as never written: each first write of one
- * makes the filesystem commit that change at the next flush, and a flush takes nearly twice as long.
+ * makes the filesystem commit that change at the next flush, which takes nearly twice as long.
  */
 int pws_journal_erase(const struct pws_journal_opts *o);
 
