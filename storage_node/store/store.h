@@ -135,7 +135,7 @@ struct pws_store_opts {
 	struct pws_kv *kv;
 	struct pws_bufpool *bufs; /* slot buffers; also for the store's own scratch */
 	uint32_t max_io;
-	uint32_t max_inflight; /* reads and writes at once; everything is allocated for it at open */
+	uint32_t max_inflight; /* reads and writes at once: all made at open */
 	/* chunk */
 	struct pws_disk *disk;
 	uint64_t data_off; /* blocks begin here on the disk; PWS_BLOCK aligned */
@@ -157,6 +157,7 @@ int pws_store_open_null(struct pw_loop *loop, const struct pws_store_opts *o,
 			struct pws_store **ret);
 /* For pws_kv_lmdb_opts.verify, before the store is open: reads the blocks that a B row names
  * (blocking) and checks their CRC. Other rows are fine. */
-bool pws_store_verify_row(struct pws_disk *disk, uint64_t data_off, const struct pws_kv_mut *mut);
+bool pws_store_verify_row(struct pws_disk *disk, uint64_t data_off,
+			  const struct pws_kv_mut *mut);
 
 #endif

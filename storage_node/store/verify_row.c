@@ -34,7 +34,8 @@ bool pws_store_verify_row(struct pws_disk *disk, uint64_t data_off, const struct
 	bool ok = true;
 	uint64_t ino;
 
-	if (!mut->val.p || PW_PLANT("no-verify") || !pws_key_segment_parse(mut->key, &ino, &chunk, &segment))
+	if (!mut->val.p || PW_PLANT("no-verify") ||
+	    !pws_key_segment_parse(mut->key, &ino, &chunk, &segment))
 		return true;
 	if (pws_segment_decode(mut->val, &row))
 		return false;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/fault.h"
 #include "common/random.h"
@@ -26,7 +27,7 @@ struct sectors { /* what one flush will make durable */
 
 struct pws_disk {
 	struct pw_loop *loop;
-	uint64_t size, max;
+	uint64_t size, max, capacity; /* capacity: of the arrays */
 	uint8_t *now, *media;
 	uint8_t *dirty; /* by sector */
 	struct pw_list pending;
@@ -164,16 +165,26 @@ static void on_grown(struct pw_ready *r)
 	d->grow_done(d->grow_arg, err);
 }
 
+/* Not calloc(): most of a large disk is never touched. */
+static uint8_t *new_area(uint64_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert(p != MAP_FAILED);
+	return p;
+}
+
 struct pws_disk *fake_disk_new(struct pw_loop *loop, uint64_t size, uint64_t max)
 {
 	struct pws_disk *d = calloc(1, sizeof(*d));
 
 	d->loop = loop;
 	d->size = size;
-	d->max = max;
-	d->now = calloc(1, max);
-	d->media = calloc(1, max);
-	d->dirty = calloc(1, max / SECTOR);
+	d->max = d->capacity = max;
+	d->now = new_area(max);
+	d->media = new_area(max);
+	d->dirty = new_area(max / SECTOR);
 	pw_list_init(&d->pending);
 	pw_list_init(&d->flushes);
 	pw_ready_init(&d->ready, on_ready);
@@ -211,7 +222,7 @@ void fake_disk_flip_next_read(struct pws_disk *d)
 
 void fake_disk_set_max(struct pws_disk *d, uint64_t max)
 {
-	assert(max <= d->max);
+	assert(max <= d->capacity);
 	d->max = max;
 }
 
@@ -224,7 +235,7 @@ void fake_disk_on_write(struct pws_disk *d, void (*fn)(void *arg, uint64_t off, 
 
 struct pws_disk *fake_disk_after_power_cut(struct pws_disk *d)
 {
-	struct pws_disk *n = fake_disk_new(d->loop, d->size, d->max);
+	struct pws_disk *n = fake_disk_new(d->loop, d->size, d->capacity);
 	struct pw_list *pos;
 
 	memcpy(n->now, d->media, d->size);
@@ -256,9 +267,9 @@ int pws_disk_open(struct pw_loop *loop, const char *path, bool create, uint64_t 
 void pws_disk_close(struct pws_disk *d)
 {
 	assert(!d->nr_pending && !d->grow_to);
-	free(d->now);
-	free(d->media);
-	free(d->dirty);
+	munmap(d->now, d->capacity);
+	munmap(d->media, d->capacity);
+	munmap(d->dirty, d->capacity / SECTOR);
 	free(d);
 }
 

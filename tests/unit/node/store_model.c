@@ -23,7 +23,7 @@ void model_init(struct model *m, struct rig *rig, const struct model_opts *o)
 	m->o = *o;
 	for (uint32_t f = 0; f < MODEL_FILES; f++) {
 		m->bytes[f] = calloc(1, MODEL_FILE_MAX);
-		rig_make(rig, INO(f));
+		sr_make(rig, INO(f));
 	}
 }
 
@@ -72,17 +72,17 @@ static struct rig_op *draw(struct model *m)
 
 	len = (uint32_t)PW_MIN((uint64_t)len, MODEL_FILE_MAX - off);
 	if (kind < 9) {
-		op = rig_op_new(m->rig, RIG_WRITE, INO(f), off, len, pw_random_u64());
+		op = sr_op_new(m->rig, RIG_WRITE, INO(f), off, len, pw_random_u64());
 		m->nr_writes++;
 	} else if (kind < 17) {
-		op = rig_op_new(m->rig, RIG_READ, INO(f), off, len, 0);
+		op = sr_op_new(m->rig, RIG_READ, INO(f), off, len, 0);
 		m->nr_reads++;
 	} else if (kind < 19 || !m->o.small_room) {
-		op = rig_op_new(m->rig, RIG_TRUNC, INO(f), pw_random_below(4) ? off : 0, 0, 0);
+		op = sr_op_new(m->rig, RIG_TRUNC, INO(f), pw_random_below(4) ? off : 0, 0, 0);
 		op->room = m->o.small_room && pw_random_below(2) ? 1 + pw_random_below(4) : 0;
 		m->nr_truncs++;
 	} else {
-		op = rig_op_new(m->rig, RIG_RECLAIM, INO(f), 0, 0, 0);
+		op = sr_op_new(m->rig, RIG_RECLAIM, INO(f), 0, 0, 0);
 		op->room = pw_random_below(3) ? 1 + pw_random_below(8) : 0;
 		m->nr_reclaims++;
 	}
@@ -104,9 +104,9 @@ static bool is_allowed(struct model *m, const struct rig_op *op)
 		return op->kind == RIG_TRUNC && m->o.small_room;
 	case -ENOSPC:
 		m->nr_enospc++;
-		return m->o.allow_enospc || rig_faults();
+		return m->o.allow_enospc || sr_faults();
 	default:
-		return rig_faults();
+		return sr_faults();
 	}
 }
 
@@ -119,8 +119,8 @@ static void apply(uint8_t *bytes, uint64_t off, uint64_t len, uint64_t *size,
 	if (op->kind == RIG_WRITE) {
 		end = PW_MIN(end, op->off + op->len);
 		if (from < end)
-			rig_fill(bytes + (from - off), op->pattern, (uint32_t)(from - op->off),
-				 (uint32_t)(end - from));
+			sr_fill(bytes + (from - off), op->pattern, (uint32_t)(from - op->off),
+				(uint32_t)(end - from));
 		*size = PW_MAX(*size, op->off + op->len);
 	} else if (op->kind == RIG_TRUNC && op->off < *size) {
 		if (from < end)
@@ -168,11 +168,11 @@ static void run_round(struct model *m)
 
 	for (uint32_t i = 0; i < nr; i++) {
 		ops[i] = draw(m);
-		rig_op_start(ops[i]);
+		sr_op_start(ops[i]);
 		for (uint64_t turns = pw_random_below(4); turns; turns--)
 			vloop_turn(m->rig->loop);
 	}
-	rig_run(m->rig);
+	sr_run(m->rig);
 	for (uint32_t i = 0; i < nr; i++) {
 		if (!is_allowed(m, ops[i]))
 			fail_msg("a request of kind %d ended in %d", ops[i]->kind, ops[i]->err);
@@ -191,7 +191,7 @@ static void run_round(struct model *m)
 		apply(m->bytes[f], 0, MODEL_FILE_MAX, &m->size[f], done[i]);
 	}
 	for (uint32_t i = 0; i < nr; i++)
-		rig_op_free(ops[i]);
+		sr_op_free(ops[i]);
 }
 
 void model_run(struct model *m)
@@ -205,16 +205,17 @@ void model_check(struct model *m)
 	for (uint32_t f = 0; f < MODEL_FILES; f++) {
 		struct pws_inode inode;
 
-		rig_inode(m->rig, INO(f), &inode);
-		if (rig_faults() && !inode.version)
+		sr_inode(m->rig, INO(f), &inode);
+		if (sr_faults() && !inode.version)
 			continue;
 		assert_int_equal(inode.size, m->size[f]);
 		for (uint64_t off = 0; off < m->size[f]; off += RIG_MAX_IO) {
 			uint32_t len = (uint32_t)PW_MIN((uint64_t)RIG_MAX_IO, m->size[f] - off);
-			int err = rig_check(m->rig, INO(f), off, len, m->bytes[f] + off);
+			int err = sr_check(m->rig, INO(f), off, len, m->bytes[f] + off);
 
-			if (err && !rig_faults())
-				fail_msg("read of file %u at %llu: %d", f, (unsigned long long)off, err);
+			if (err && !sr_faults())
+				fail_msg("read of file %u at %llu: %d", f, (unsigned long long)off,
+					 err);
 		}
 	}
 }
@@ -223,16 +224,16 @@ static void empty_file(struct model *m, uint32_t f)
 {
 	struct pws_inode inode;
 	struct rig_op *op;
-	int err = rig_trunc(m->rig, INO(f), 0);
+	int err = sr_trunc(m->rig, INO(f), 0);
 
-	assert_true(!err || err == -ECANCELED || rig_faults());
-	op = rig_op_new(m->rig, RIG_RECLAIM, INO(f), 0, 0, 0);
-	rig_op_start(op);
-	rig_run(m->rig);
-	assert_true(!op->err || rig_faults());
-	rig_op_free(op);
-	rig_inode(m->rig, INO(f), &inode);
-	if (!rig_faults()) {
+	assert_true(!err || err == -ECANCELED || sr_faults());
+	op = sr_op_new(m->rig, RIG_RECLAIM, INO(f), 0, 0, 0);
+	sr_op_start(op);
+	sr_run(m->rig);
+	assert_true(!op->err || sr_faults());
+	sr_op_free(op);
+	sr_inode(m->rig, INO(f), &inode);
+	if (!sr_faults()) {
 		assert_int_equal(inode.size, 0);
 		assert_int_equal(inode.blocks, 0);
 		assert_int_equal(inode.dead_gen, 0);
@@ -247,8 +248,8 @@ void model_end(struct model *m)
 		empty_file(m, f);
 		free(m->bytes[f]);
 	}
-	if (m->rig->o.kind != RIG_CHUNK || rig_faults())
+	if (m->rig->o.kind != RIG_CHUNK || sr_faults())
 		return;
-	rig_blocks(m->rig, &nr_free, &nr_limbo, &nr_all);
+	sr_blocks(m->rig, &nr_free, &nr_limbo, &nr_all);
 	assert_int_equal(nr_free + nr_limbo, nr_all);
 }

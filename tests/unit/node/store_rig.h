@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store_rig.h -- a store on fakes, and requests that do to it what the node's op_*.c do
  *
- * Time is virtual, the disk is fake_disk.c, the engine kv_mem.c, so a run depends on its seed alone.
+ * Time is virtual, the disk is fake_disk.c, the engine kv_mem.c, so a run depends on its seed
+ * alone.
  */
 #ifndef STORE_RIG_H
 #define STORE_RIG_H
@@ -13,6 +14,7 @@
 
 #define RIG_MAX_IO (128u << 10)
 #define RIG_INFLIGHT 32u
+#define RIG_DATA_OFF (64u << 10)
 
 enum rig_kind { RIG_CHUNK, RIG_MEMORY, RIG_NULL };
 
@@ -35,7 +37,7 @@ struct rig {
 	/* media_seq() of the engine when held: as if nothing newer were flushed */
 	bool hold_media;
 	uint64_t media_seq;
-	struct pw_list media_waiters; /* sync waiters that wait for rig_flush() */
+	struct pw_list media_waiters; /* sync waiters that wait for sr_flush() */
 	uint32_t nr_media_waits;
 	/* last call of on_bad_block */
 	uint32_t nr_bad;
@@ -52,6 +54,9 @@ struct rig_op {
 	uint32_t len;
 	uint64_t pattern; /* payload */
 	uint32_t room; /* TRUNC, RECLAIM: rows that fit the commit; 0: all */
+	uint32_t head; /* WRITE: where the payload is staged; 0: where it belongs */
+	uint64_t old_size; /* READ: the size that the caller saw, if it was larger than it is */
+	bool orphan; /* TRUNC: of a file without a name, in as many commits as it takes */
 	bool refuse; /* the transaction ends in -EPERM */
 	bool keep_lent; /* READ: release is the test's */
 	/* results */
@@ -60,7 +65,7 @@ struct rig_op {
 	uint64_t seq; /* of the commit */
 	uint64_t first_seq, last_seq; /* engine's at start and end */
 	uint64_t seen_seq;
-	uint8_t *data; /* READ: copy; freed by rig_op_free() */
+	uint8_t *data; /* READ: copy; freed by sr_op_free() */
 	/* the machinery */
 	struct pws_buf *buf;
 	uint64_t id;
@@ -71,36 +76,38 @@ struct rig_op {
 };
 
 /* PW_FAULT is set: whatever fails may fail. */
-bool rig_faults(void);
+bool sr_faults(void);
 /* 0 or -errno of the store's open. */
-int rig_new(struct rig **ret, const struct rig_opts *o);
+int sr_new(struct rig **ret, const struct rig_opts *o);
 /* Closes the store and opens it again over the same rows and disk. */
-int rig_reopen(struct rig *rig);
-void rig_free(struct rig *rig); /* NULL is fine */
-void rig_set_faults(struct rig *rig, const struct pws_kv_mem_faults *f);
+int sr_reopen(struct rig *rig);
+void sr_free(struct rig *rig); /* NULL is fine */
+void sr_set_faults(struct rig *rig, const struct pws_kv_mem_faults *f);
 /* An empty inode. */
-void rig_make(struct rig *rig, uint64_t ino);
-void rig_inode(struct rig *rig, uint64_t ino, struct pws_inode *ret);
+void sr_make(struct rig *rig, uint64_t ino);
+void sr_inode(struct rig *rig, uint64_t ino, struct pws_inode *ret);
+/* A record as it is. */
+void sr_put(struct rig *rig, struct pws_slice key, struct pws_slice val);
 /* Everything up to now is on media. */
-void rig_flush(struct rig *rig);
+void sr_flush(struct rig *rig);
 
-struct rig_op *rig_op_new(struct rig *rig, enum rig_op_kind kind, uint64_t ino, uint64_t off,
+struct rig_op *sr_op_new(struct rig *rig, enum rig_op_kind kind, uint64_t ino, uint64_t off,
 			  uint32_t len, uint64_t pattern);
-void rig_op_start(struct rig_op *op);
-void rig_op_free(struct rig_op *op);
+void sr_op_start(struct rig_op *op);
+void sr_op_free(struct rig_op *op);
 /* Until all requests have ended. */
-void rig_run(struct rig *rig);
+void sr_run(struct rig *rig);
 /* One request from start to end. Return: its error. */
-int rig_write(struct rig *rig, uint64_t ino, uint64_t off, uint32_t len, uint64_t pattern);
-int rig_trunc(struct rig *rig, uint64_t ino, uint64_t size);
+int sr_write(struct rig *rig, uint64_t ino, uint64_t off, uint32_t len, uint64_t pattern);
+int sr_trunc(struct rig *rig, uint64_t ino, uint64_t size);
 /* Reads and compares with @want; fails the test on a difference. Return: the read's error. */
-int rig_check(struct rig *rig, uint64_t ino, uint64_t off, uint32_t len, const uint8_t *want);
+int sr_check(struct rig *rig, uint64_t ino, uint64_t off, uint32_t len, const uint8_t *want);
 
 /* Bytes [from, from + len) of a payload. */
-void rig_fill(uint8_t *to, uint64_t pattern, uint32_t from, uint32_t len);
+void sr_fill(uint8_t *to, uint64_t pattern, uint32_t from, uint32_t len);
 /* Blocks: free, in limbo, all; chunk store only. */
-void rig_blocks(struct rig *rig, uint64_t *ret_free, uint64_t *ret_limbo, uint64_t *ret_all);
+void sr_blocks(struct rig *rig, uint64_t *ret_free, uint64_t *ret_limbo, uint64_t *ret_all);
 /* Where a block of a file is on the disk, bytes; UINT64_MAX: a hole. */
-uint64_t rig_where(struct rig *rig, uint64_t ino, uint64_t file_block);
+uint64_t sr_where(struct rig *rig, uint64_t ino, uint64_t file_block);
 
 #endif

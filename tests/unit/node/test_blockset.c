@@ -53,7 +53,8 @@ static void random_steps(uint64_t cap, uint32_t steps)
 
 			assert_int_equal(pws_blockset_next(&s, at), naive_next(in, cap, at));
 			assert_int_equal(pws_blockset_has(&s, at), at < cap && in[at]);
-			assert_int_equal(pws_blockset_run(&s, at, max), naive_run(in, cap, at, max));
+			assert_int_equal(pws_blockset_run(&s, at, max),
+					 naive_run(in, cap, at, max));
 		}
 	}
 	pws_blockset_fini(&s);
@@ -73,8 +74,9 @@ static void test_random(void **state)
 
 static void test_next__far_apart(void **state)
 {
-	const uint64_t cap = 1ull << 30, at[] = { 0, 63, 64, 4095, 4096, 262143, 262144, 1ull << 29,
-						  (1ull << 30) - 1 };
+	const uint64_t cap = 1ull << 30, at[] = { 0,	  63,	      64,
+						  4095,	  4096,	      262143,
+						  262144, 1ull << 29, (1ull << 30) - 1 };
 	struct pws_blockset s;
 
 	assert_int_equal(pws_blockset_init(&s, cap), 0);

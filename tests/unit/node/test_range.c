@@ -55,7 +55,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-static bool take(struct ctx *c, uint32_t i, uint64_t ino, uint64_t first, uint64_t last, bool shared)
+static bool take(struct ctx *c, uint32_t i, uint64_t ino, uint64_t first, uint64_t last,
+		 bool shared)
 {
 	return pws_range_take(c->rs, &c->u[i].range, ino, first, last, shared, &c->u[i].ready);
 }
@@ -96,7 +97,7 @@ static void test_take__first_come_first_served(void **state)
 
 	assert_true(take(c, 0, 1, 0, 0, false));
 	assert_false(take(c, 1, 1, 0, UINT64_MAX, false)); /* a truncation */
-	assert_false(take(c, 2, 1, 5, 5, false)); /* behind it, although 5 is not taken */
+	assert_false(take(c, 2, 1, 5, 5, false));	   /* behind it, although 5 is not taken */
 	drop(c, 0);
 	assert_int_equal(c->u[1].steps, 1);
 	assert_int_equal(c->u[2].steps, 0);
@@ -150,7 +151,8 @@ static void test_random__never_two_at_once(void **state)
 		if (taken[i])
 			drop(c, i);
 		else
-			take(c, i, 1 + pw_random_below(3), first, first + pw_random_below(5), false);
+			take(c, i, 1 + pw_random_below(3), first, first + pw_random_below(5),
+			     false);
 		taken[i] = !taken[i];
 		for (uint32_t a = 0; a < NR; a++) {
 			for (uint32_t b = 0; b < a; b++) {
@@ -170,7 +172,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_take__disjoint, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_take__overlap_waits, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_take__first_come_first_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_take__first_come_first_served, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_take__shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop__waiting_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_random__never_two_at_once, setup, teardown),

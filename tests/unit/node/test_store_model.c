@@ -30,27 +30,27 @@ static void run(const struct rig_opts *ro, const struct model_opts *mo,
 		int err;
 
 		o.seed = seed;
-		err = rig_new(&rig, &o);
-		if (err && rig_faults())
+		err = sr_new(&rig, &o);
+		if (err && sr_faults())
 			return;
 		assert_int_equal(err, 0);
 		model_init(&m, rig, &short_mo);
 		if (faults)
-			rig_set_faults(rig, faults);
+			sr_set_faults(rig, faults);
 		model_run(&m);
 		model_check(&m);
 		if (reopen) {
-			rig_set_faults(rig, &(struct pws_kv_mem_faults){ 0 });
-			err = rig_reopen(rig);
-			assert_true(!err || rig_faults());
+			sr_set_faults(rig, &(struct pws_kv_mem_faults){ 0 });
+			err = sr_reopen(rig);
+			assert_true(!err || sr_faults());
 			if (!err)
 				model_check(&m);
 		}
 		if (!err)
 			model_end(&m);
 		fprintf(stderr,
-			"seed %llu: %llu writes, %llu reads, %llu cuts, %llu reclaims; %llu without "
-			"space, %llu cut in part, %llu busy\n",
+			"seed %llu: %llu writes, %llu reads, %llu cuts, %llu reclaims; "
+			"%llu without space, %llu cut in part, %llu busy\n",
 			(unsigned long long)seed, (unsigned long long)m.nr_writes,
 			(unsigned long long)m.nr_reads, (unsigned long long)m.nr_truncs,
 			(unsigned long long)m.nr_reclaims, (unsigned long long)m.nr_enospc,
@@ -59,26 +59,30 @@ static void run(const struct rig_opts *ro, const struct model_opts *mo,
 			assert_true(m.nr_enospc > 0);
 		if (!err && mo->small_room && !sweep)
 			assert_true(m.nr_more > 0);
-		rig_free(rig);
+		sr_free(rig);
 	}
 }
 
 static const struct pws_kv_mem_faults bad_engine = {
-	.conflict = 100, .unknown_applied = 60, .unknown_lost = 60, .read_async = 100,
+	.conflict = 100,
+	.unknown_applied = 60,
+	.unknown_lost = 60,
+	.read_async = 100,
 	.delay_ns_max = 3 * PW_NS_PER_MS,
 };
 
 static void test_chunk__plain(void **state)
 {
 	run(&(struct rig_opts){ .kind = RIG_CHUNK },
-	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .refuse = 30 }, NULL, true);
+	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .refuse = 30 }, NULL,
+	    true);
 }
 
 static void test_chunk__engine_that_fails(void **state)
 {
 	run(&(struct rig_opts){ .kind = RIG_CHUNK },
-	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .refuse = 30 }, &bad_engine,
-	    true);
+	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .refuse = 30 },
+	    &bad_engine, true);
 }
 
 static void test_chunk__dead_tails(void **state)
@@ -88,8 +92,8 @@ static void test_chunk__dead_tails(void **state)
 
 	f.unknown_applied = 0;
 	run(&(struct rig_opts){ .kind = RIG_CHUNK },
-	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .small_room = true,
-				  .refuse = 30 },
+	    &(struct model_opts){
+		    .rounds = 40, .max_ops = RIG_INFLIGHT, .small_room = true, .refuse = 30 },
 	    &f, true);
 }
 
@@ -97,29 +101,28 @@ static void test_chunk__full_disk(void **state)
 {
 	/* 16 MiB are the reserve: 1 MiB for three files of up to 1.5 */
 	run(&(struct rig_opts){ .kind = RIG_CHUNK, .disk_bytes = 17 * PW_MIB },
-	    &(struct model_opts){ .rounds = 60, .max_ops = RIG_INFLIGHT, .allow_enospc = true }, NULL,
-	    true);
+	    &(struct model_opts){ .rounds = 60, .max_ops = RIG_INFLIGHT, .allow_enospc = true },
+	    NULL, true);
 }
 
 static void test_chunk__disk_that_grows(void **state)
 {
-	run(&(struct rig_opts){ .kind = RIG_CHUNK, .disk_bytes = PW_MIB,
-				.disk_max = 32 * PW_MIB },
+	run(&(struct rig_opts){ .kind = RIG_CHUNK, .disk_bytes = PW_MIB, .disk_max = 32 * PW_MIB },
 	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT }, NULL, true);
 }
 
 static void test_memory__plain(void **state)
 {
 	run(&(struct rig_opts){ .kind = RIG_MEMORY, .memory_bytes = 8 * PW_MIB },
-	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .refuse = 30 }, &bad_engine,
-	    false);
+	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .refuse = 30 },
+	    &bad_engine, false);
 }
 
 static void test_memory__full(void **state)
 {
 	run(&(struct rig_opts){ .kind = RIG_MEMORY, .memory_bytes = 2 * PW_MIB },
-	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .allow_enospc = true }, NULL,
-	    false);
+	    &(struct model_opts){ .rounds = 40, .max_ops = RIG_INFLIGHT, .allow_enospc = true },
+	    NULL, false);
 }
 
 int main(void)
