@@ -219,7 +219,8 @@ static int make_socket(struct pwc_control *c)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	/* Left by a client that was killed; the mount point was checked to be free of a living one. */
+	/* Left by a client that was killed; the mount point was checked to be free of a living
+	 * one. */
 	unlink(c->addr.sun_path);
 	mask = umask(0177);
 	err = bind(fd, (struct sockaddr *)&c->addr, sizeof(c->addr)) ? -errno : 0;

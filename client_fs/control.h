@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control.h -- the UNIX socket of a mount: `pagewire status`, `stats`, `umount`
  *
- * /run/pagewire/mount-<NAME>.sock, mode 0600, where NAME is the mount point as systemd-escape writes paths.
- * One question per connection, a line of JSON: {"cmd": "status" | "stats" | "umount" | "abort"}; the answer is
- * one line, then the connection ends. Nothing here waits for the node but "status", for its numbers of space,
- * and that only while the node is there and for half a second at most.
+ * /run/pagewire/mount-<NAME>.sock, mode 0600, where NAME is the mount point as systemd-escape
+ * writes paths. One question per connection, a line of JSON: {"cmd": "status" | "stats" | "umount"
+ * | "abort"}; the answer is one line, then the connection ends. Nothing here waits for the node but
+ * "status", for its numbers of space, and that only while the node is there and for half a second
+ * at most.
  * Thread: the loop's own.      Allocates: per connection.
  */
 #ifndef PWC_CONTROL_H
@@ -20,7 +21,8 @@ struct pwc_shard;
 /* @ret: at least 108 bytes. Names that would not fit end with a hash instead. */
 void pwc_control_path(const char *dir, char *ret, size_t len);
 
-/* Listens. Return: 0 or -errno; a user without rights in /run has no socket, which is not an error. */
+/* Listens. Return: 0 or -errno; a user without rights in /run has no socket, which is not an
+ * error. */
 int pwc_control_new(struct pwc_control **ret, struct pwc_shard *sh);
 /* Takes the socket away and drops who is connected; is_stopped() some turns later. NULL is fine. */
 void pwc_control_stop(struct pwc_control *c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control_path.c -- the name of a mount's control socket: the daemon makes it, pagewire(1) looks for it */
+/* control_path.c -- the name of a mount's control socket */
 #include <stdio.h>
 #include <sys/un.h>
 

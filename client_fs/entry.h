@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* entry.h -- what the kernel is told of an inode, for how long it may believe it, and what we told it last
+/* entry.h -- what the kernel is told of an inode, and for how long it may believe it
  *
- * The kernel may answer stat(2) from what it was told for attr_timeout. An open must not: it asks the node,
- * and where the answer is newer than what the kernel was told, the kernel's copy is thrown away first
- * (close-to-open). The memory of that is a small table by inode number; a miss costs one notification.
+ * The kernel may answer stat(2) from what it was told for attr_timeout. An open must not: it asks
+ * the node, and where the answer is newer than what the kernel was told, the kernel's copy is
+ * thrown away first (close-to-open). The memory of that is a small table by inode number; a miss
+ * costs one notification.
  * Thread: the loop's own.
  */
 #ifndef PWC_ENTRY_H

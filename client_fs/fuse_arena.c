@@ -10,10 +10,11 @@
 
 #include "common/fault.h"
 
-/* Same address in every generation of the daemon; far from where the system puts mappings by itself. */
+/* Same address in every generation of the daemon; far from where the system puts mappings by
+ * itself. */
 #define ARENA_ADDR ((void *)0x200000000000ull)
 
-static_assert(sizeof(struct pwc_arena_head) == 512, "heads do not share cache lines or straddle pages");
+static_assert(sizeof(struct pwc_arena_head) == 512, "heads do not straddle pages");
 
 static void *map(size_t len, int fd)
 {
@@ -50,7 +51,8 @@ int pwc_arena_init(struct pwc_arena *a, const struct pwc_arena_opts *o)
 		err = -errno;
 		goto close_fd;
 	}
-	/* A child that inherits it would hold pages that the ring of a dead server is still writing to. */
+	/* A child that inherits it would hold pages that the ring of a dead server is still writing
+	 * to. */
 	madvise(p, a->len, MADV_DONTFORK);
 	a->base = p;
 	return 0;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuse_arena.h -- the memory that requests live in: headers, ring payloads and /dev/fuse buffers in one memfd
+/* fuse_arena.h -- the memory that requests live in, all of it in one memfd
  *
  *	[ entry heads | payload of each ring entry or pool buffer | /dev/fuse buffers ]
  *
- * Mapped once, MAP_SHARED at a fixed address: a later generation of the daemon can take over the memfd and
- * find each request where the kernel knows it (the kernel reads an entry's head at the address that was
- * registered, in the mm of whoever commits). Each head has a state word that says who has the request.
- * Pages are not reserved: what was never touched costs nothing. Never unmapped while a ring lives.
+ * Mapped once, MAP_SHARED at a fixed address: a later generation of the daemon can take over the
+ * memfd and find each request where the kernel knows it (the kernel reads an entry's head at the
+ * address that was registered, in the mm of whoever commits). Each head has a state word that says
+ * who has the request. Pages are not reserved: what was never touched costs nothing. Never unmapped
+ * while a ring lives.
  * Thread: the loop's own.      Must not know: FUSE operations, connections.
  */
 #ifndef PWC_FUSE_ARENA_H
@@ -30,7 +31,8 @@ struct pwc_arena_head {
 	uint64_t reserved[26];
 };
 
-/* A /dev/fuse buffer: read(2) goes to data - PWC_DEV_HEAD, so that the data of a WRITE is page aligned. */
+/* A /dev/fuse buffer: read(2) goes to data - PWC_DEV_HEAD, so that the data of a WRITE is page
+ * aligned. */
 #define PWC_DEV_HEAD (sizeof(struct fuse_in_header) + sizeof(struct fuse_write_in))
 #define PWC_DEV_DATA_OFF 4096u
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuse_dev.c -- read, sort out what has no answer, start the rest
  *
- * Happy path: readable -> read(2) into a free buffer -> pwc_req_start() -> reply() writes header and answer.
- * Can fail: no free buffer (reading pauses until one is answered); a request that the kernel has dropped while
- * it was read or answered (ENOENT, harmless); the end of the connection (ENODEV, ECONNABORTED).
+ * Happy path: readable -> read(2) into a free buffer -> pwc_req_start() -> reply() writes header
+ * and answer. Can fail: no free buffer (reading pauses until one is answered); a request that the
+ * kernel has dropped while it was read or answered (ENOENT, harmless); the end of the connection
+ * (ENODEV, ECONNABORTED).
  */
 #include "client_fs/fuse_dev.h"
 
@@ -112,7 +113,8 @@ static void lose(struct pwc_dev *dev, int err)
 	dev->ops->on_gone(dev, err == -ENODEV ? 0 : err);
 }
 
-/* Return: a request (or nothing of interest) was read; false: nothing is there, or nothing can be. */
+/* Return: a request (or nothing of interest) was read; false: nothing is there, or nothing can
+ * be. */
 static bool read_one(struct pwc_dev *dev)
 {
 	struct pwc_dev_buf *b;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuse_dev.h -- /dev/fuse: read for ever, also beside a ring; the whole data path where there is none
+/* fuse_dev.h -- /dev/fuse: read for ever, also beside a ring
  *
- * FORGET and INTERRUPT come only here, and so does what was queued before the ring was ready. Each request is
- * read into a buffer of the arena whose place makes the data of a WRITE page aligned; its answer is written
- * from the same buffer. One read and one write(2) per request, on the loop thread; both never block.
+ * It is the whole data path where there is no ring. FORGET and INTERRUPT come only here, and so
+ * does what was queued before the ring was ready. Each request is read into a buffer of the arena
+ * whose place makes the data of a WRITE page aligned; its answer is written from the same buffer.
+ * One read and one write(2) per request, on the loop thread; both never block.
  * Thread: the loop's own.      Allocates: in init.      Must not know: what a request means.
  */
 #ifndef PWC_FUSE_DEV_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuse_mount.h -- libfuse's part: the mount, INIT, and the slow operations
  *
- * libfuse mounts (by itself or through fusermount3), answers INIT, and decodes the operations that the table in
- * req.c gives it. Its loops are never run and it never reads: everything comes from fuse_ring.c and fuse_dev.c,
- * and everything that it writes comes through one function here, which knows each request by a tag in
- * `unique` and hands the answer to where the request came from. Its answer to INIT is replaced by our own.
+ * libfuse mounts (by itself or through fusermount3), answers INIT, and decodes the operations that
+ * the table in req.c gives it. Its loops are never run and it never reads: everything comes from
+ * fuse_ring.c and fuse_dev.c, and everything that it writes comes through one function here, which
+ * knows each request by a tag in `unique` and hands the answer to where the request came from. Its
+ * answer to INIT is replaced by our own.
  * Thread: the loop's own.
  */
 #ifndef PWC_FUSE_MOUNT_H
@@ -33,8 +34,8 @@ struct pwc_mount {
 
 /* Mounts at sh->o->dir. Return: 0; -ENOENT or -EACCES no usable /dev/fuse; -errno. */
 int pwc_mount_start(struct pwc_mount *m, struct pwc_shard *sh);
-/* The two halves of it that involve no kernel: a session, and the descriptor that it writes to (borrowed by the
- * caller's leave: the session closes it). Return: 0 or -errno. */
+/* The two halves of it that involve no kernel: a session, and the descriptor that it writes to
+ * (borrowed by the caller's leave: the session closes it). Return: 0 or -errno. */
 int pwc_mount_open(struct pwc_mount *m, struct pwc_shard *sh);
 int pwc_mount_attach(struct pwc_mount *m, int fd);
 /* The mount itself is gone or left to the kernel; closes /dev/fuse. Accepts all zero. */
@@ -48,7 +49,8 @@ enum pwc_umount {
 	PWC_UMOUNT_LAZY, /* detach; who uses it goes on */
 	PWC_UMOUNT_FORCE, /* cut the connection, then detach; root only */
 };
-/* Starts `umount` for the mount as a child process: it may ask us things, and must not hold up the loop.
+/* Starts `umount` for the mount as a child process: it may ask us things, and must not hold up the
+ * loop.
  * Return: 0, ret_pid set; -errno. */
 int pwc_mount_spawn_umount(const struct pwc_mount *m, enum pwc_umount how, int *ret_pid);
 

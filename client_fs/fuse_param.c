@@ -42,7 +42,7 @@ void pwc_fuse_param_why_no_ring(char *ret, size_t len)
 	char buf[32];
 
 	if (!read_word(ENABLE_URING, buf, sizeof(buf)))
-		snprintf(ret, len, "this kernel has no FUSE over io_uring (Linux 6.14 and later do)");
+		snprintf(ret, len, "this kernel has no FUSE over io_uring (Linux 6.14 has)");
 	else if (buf[0] == 'N' || buf[0] == '0')
 		snprintf(ret, len, "fuse.enable_uring is N: echo Y > " ENABLE_URING);
 	else

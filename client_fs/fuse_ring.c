@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuse_ring.c -- from a completion to a request and back
  *
- * Happy path: REGISTER hands an entry to the kernel -> its completion means that head and payload hold a
- * request -> pwc_req_start() -> reply() writes the answer into head and payload -> COMMIT_AND_FETCH hands the
- * entry back; the completion of that is the next request. Nothing is copied and nothing allocated here.
- * Can fail: a REGISTER or a queue that the kernel refuses before the ring is in use (the mount falls back to
- * /dev/fuse); a commit, after which the entry is dead; the end of the connection, which ends every command.
- * A REGISTER that fails once the ring is in use would wedge the connection: entries are registered once.
+ * Happy path: REGISTER hands an entry to the kernel -> its completion means that head and payload
+ * hold a request -> pwc_req_start() -> reply() writes the answer into head and payload ->
+ * COMMIT_AND_FETCH hands the entry back; the completion of that is the next request. Nothing is
+ * copied and nothing allocated here. Can fail: a REGISTER or a queue that the kernel refuses before
+ * the ring is in use (the mount falls back to /dev/fuse); a commit, after which the entry is dead;
+ * the end of the connection, which ends every command. A REGISTER that fails once the ring is in
+ * use would wedge the connection: entries are registered once.
  */
 #include "client_fs/fuse_ring.h"
 
@@ -74,7 +75,8 @@ int pwc_ring_possible_cpus(uint32_t *ret_nr)
 	return pwc_ring_parse_cpus(text, ret_nr);
 }
 
-/* A command of 80 bytes behind the first 48 of a 128 byte entry; liburing 2.3 has no helper for it. */
+/* A command of 80 bytes behind the first 48 of a 128 byte entry; liburing 2.3 has no helper for
+ * it. */
 static struct io_uring_sqe *prepare(struct pwc_ring *ring, struct pw_io *io, uint32_t cmd_op,
 				    uint16_t qid, struct fuse_uring_cmd_req **ret_cmd)
 {
@@ -112,8 +114,8 @@ static void register_queue(struct pwc_queue *q)
 	pw_sm_move(&q->sm, PWC_QUEUE_READY, 0);
 	if (++ring->nr_ready_queues < ring->o.nr_queues)
 		return;
-	/* Queue by queue: the ring is in use with the first entry of the last queue, so that a refusal comes
-	 * before that. */
+	/* Queue by queue: the ring is in use with the first entry of the last queue, so that a
+	 * refusal comes before that. */
 	for (uint32_t i = 0; i < ring->nr_entries; i++)
 		register_entry(&ring->entry[i]);
 	ring->registered = true;
@@ -181,7 +183,8 @@ static void on_queue_cqe(struct pw_io *io, int res, uint32_t flags)
 	}
 }
 
-/* Head and payload hold a request: what of it is in range is told to req.c, which judges the rest. */
+/* Head and payload hold a request: what of it is in range is told to req.c, which judges the
+ * rest. */
 static void start(struct pwc_entry *e)
 {
 	struct pwc_ring *ring = e->ring;
@@ -236,8 +239,8 @@ static void on_entry_cqe(struct pw_io *io, int res, uint32_t flags)
 	ring->nr_dead++;
 	if (!is_gone(res) && committed) {
 		ring->commit_errors++;
-		pw_log_rl(PW_LOG_ERR, "ring queue %u: answer was refused, %s; entry is lost", e->qid,
-			  pw_err_text(res));
+		pw_log_rl(PW_LOG_ERR, "ring queue %u: answer was refused, %s; entry is lost",
+			  e->qid, pw_err_text(res));
 	} else if (!committed) {
 		fail(ring, res);
 	}
@@ -279,8 +282,8 @@ static int init_entry(struct pwc_ring *ring, struct pwc_shard *sh, uint32_t i, u
 }
 
 int pwc_ring_init(struct pwc_ring *ring, struct pw_loop *loop, struct pwc_shard *sh,
-		  const struct pwc_arena *arena, const struct pwc_ring_opts *o, const struct pwc_ring_ops *ops, void *owner,
-		  uint32_t first_idx)
+		  const struct pwc_arena *arena, const struct pwc_ring_opts *o,
+		  const struct pwc_ring_ops *ops, void *owner, uint32_t first_idx)
 {
 	uint32_t nr = o->nr_queues * o->depth;
 	int err = 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuse_ring.h -- FUSE over io_uring: the kernel's queues, their entries, and the requests in them
  *
- * The kernel has one queue per possible CPU and uses the ring once each of them has an entry. An entry is a
- * head and a payload in the arena; from Linux 7.3 on (buffer pools) payloads belong to the queue, and each
- * request says where its own lies.
+ * The kernel has one queue per possible CPU and uses the ring once each of them has an entry. An
+ * entry is a head and a payload in the arena; from Linux 7.3 on (buffer pools) payloads belong to
+ * the queue, and each request says where its own lies.
  *
  * entry:	NEW -> ARMED <-> BUSY		queue:	NEW -> [ADDING -> POOLING ->] READY
  *		         \-> DEAD <-/
@@ -57,7 +57,8 @@ struct pwc_queue {
 };
 
 struct pwc_ring_ops {
-	/* The kernel refused an entry or a queue before the ring was in use: /dev/fuse serves instead. */
+	/* The kernel refused an entry or a queue before the ring was in use: /dev/fuse serves
+	 * instead. */
 	void (*on_failed)(struct pwc_ring *ring, int err);
 	/* No command is out any more: the connection is gone. */
 	void (*on_drained)(struct pwc_ring *ring);
@@ -88,7 +89,8 @@ struct pwc_ring {
 
 /* Possible CPUs of this machine, as the kernel counts its queues. Return: 0 or -errno. */
 int pwc_ring_possible_cpus(uint32_t *ret_nr);
-/* From the text of /sys/devices/system/cpu/possible ("0-3,8"): highest + 1. Return: 0 or -EINVAL. */
+/* From the text of /sys/devices/system/cpu/possible ("0-3,8"): highest + 1. Return: 0 or
+ * -EINVAL. */
 int pwc_ring_parse_cpus(const char *text, uint32_t *ret_nr);
 
 /**
@@ -97,8 +99,8 @@ int pwc_ring_parse_cpus(const char *text, uint32_t *ret_nr);
  * Return: 0; -ENOMEM; -ENOSPC the loop has too few pw_ios.
  */
 int pwc_ring_init(struct pwc_ring *ring, struct pw_loop *loop, struct pwc_shard *sh,
-		  const struct pwc_arena *arena, const struct pwc_ring_opts *o, const struct pwc_ring_ops *ops, void *owner,
-		  uint32_t first_idx);
+		  const struct pwc_arena *arena, const struct pwc_ring_opts *o,
+		  const struct pwc_ring_ops *ops, void *owner, uint32_t first_idx);
 /* nr_out must be 0. Accepts all zero. */
 void pwc_ring_fini(struct pwc_ring *ring);
 

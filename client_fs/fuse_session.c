@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuse_session.c -- a libfuse session without its loop: INIT, and one request at a time
  *
- * Happy path: the kernel's INIT, read by fuse_dev.c, goes through libfuse (which must have seen it) and is
- * answered by us -> from then on pwc_mount_ll_start() feeds single requests, and what libfuse writes comes to
- * on_writev(). Can fail: only while the session is made.
+ * Happy path: the kernel's INIT, read by fuse_dev.c, goes through libfuse (which must have seen it)
+ * and is answered by us -> from then on pwc_mount_ll_start() feeds single requests, and what
+ * libfuse writes comes to on_writev(). Can fail: only while the session is made.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +20,8 @@
 #include "common/fault.h"
 #include "common/log.h"
 
-/* Marks a request of our table in `unique`; bit 63 is the kernel's (FUSE_UNIQUE_RESEND), bit 0 too. */
+/* Marks a request of our table in `unique`; bit 63 is the kernel's (FUSE_UNIQUE_RESEND), bit 0
+ * too. */
 #define TAG (1ull << 62)
 #define SCRATCH_BYTES 16384u
 
@@ -47,9 +48,9 @@ struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32
 	if (in->flags & FUSE_INIT_EXT)
 		offered |= (uint64_t)in->flags2 << 32;
 	/* ABORT_ERROR: so that the end by fusectl differs from the end by umount */
-	want = FUSE_ABORT_ERROR | FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES | FUSE_AUTO_INVAL_DATA |
-	       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO |
-	       FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
+	want = FUSE_ABORT_ERROR | FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
+	       FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
+	       FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
 	       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP;
 	if (want_ring)
 		want |= FUSE_OVER_IO_URING;
@@ -227,7 +228,8 @@ int pwc_mount_attach(struct pwc_mount *m, int fd)
 void pwc_mount_fini(struct pwc_mount *m)
 {
 	if (m->se) {
-		/* The connection is gone (poll tells libfuse so): this only frees what it knows of the mount. */
+		/* The connection is gone (poll tells libfuse so): this only frees what it knows of
+		 * the mount. */
 		fuse_session_unmount(m->se);
 		fuse_session_destroy(m->se);
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* interrupt.h -- a caller has a signal: when is that a reason to give up
  *
- * The kernel sends INTERRUPT once, for any signal, also for a timer that the program handles. Giving up for each
- * would show programs errors that no disk shows (EINTR from write(2)), so a call is given up when the signal is
- * one that ends programs (KILL, TERM, INT, QUIT, HUP); until then the caller is looked at again. While the node
- * answers, an operation is over before that matters.
+ * The kernel sends INTERRUPT once, for any signal, also for a timer that the program handles.
+ * Giving up for each would show programs errors that no disk shows (EINTR from write(2)), so a call
+ * is given up when the signal is one that ends programs (KILL, TERM, INT, QUIT, HUP); until then
+ * the caller is looked at again. While the node answers, an operation is over before that matters.
  * Thread: the loop's own.
  */
 #ifndef PWC_INTERRUPT_H

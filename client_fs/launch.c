@@ -81,7 +81,10 @@ int pwc_launch_fork(struct pwc_launch *l)
 static int open_journal(void)
 {
 	static const char head[] = "pagewire-client\n\n6\n1\n0\n0\n0\n";
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/stdout" };
+	struct sockaddr_un to = {
+		.sun_family = AF_UNIX,
+		.sun_path = "/run/systemd/journal/stdout",
+	};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct stat st;
 	char id[64];

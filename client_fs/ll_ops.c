@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ll_ops.c -- one call to the node each, answered through libfuse when it comes back
  *
- * The names lie in the request's own memory, where they stay until the answer: a call's payload points there.
- * Two names are moved together (the wire has no NUL between them).
+ * The names lie in the request's own memory, where they stay until the answer: a call's payload
+ * points there. Two names are moved together (the wire has no NUL between them).
  */
 #include "client_fs/ll_ops.h"
 
@@ -178,7 +178,8 @@ static void do_rename(fuse_req_t ll, fuse_ino_t parent, const char *name, fuse_i
 
 	(void)name;
 	(void)new_name;
-	/* RENAME_NOREPLACE and RENAME_EXCHANGE have the same bits on the wire, and exclude each other */
+	/* RENAME_NOREPLACE and RENAME_EXCHANGE have the same bits on the wire, and exclude each
+	 * other */
 	if (!new_parent || flags > PW_RENAME_EXCHANGE) {
 		fuse_reply_err(ll, EINVAL);
 		return;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ll_readdir.c -- a page of a directory
  *
- * The node does not know "." and "..": they are made here, with offsets 1 and 2. Any other offset is the node's
- * cookie of the last entry that was seen; two names may share a cookie, so a page never ends between them.
- * Can fail: the node's answer is malformed (-EIO).
+ * The node does not know "." and "..": they are made here, with offsets 1 and 2. Any other offset
+ * is the node's cookie of the last entry that was seen; two names may share a cookie, so a page
+ * never ends between them. Can fail: the node's answer is malformed (-EIO).
  */
 #include "client_fs/ll_readdir.h"
 
@@ -28,7 +28,8 @@ struct page {
 	double valid;
 };
 
-static bool add(struct page *p, const char *name, const struct pw_attr *attr, uint64_t off, bool dot)
+static bool add(struct page *p, const char *name, const struct pw_attr *attr, uint64_t off,
+		bool dot)
 {
 	struct fuse_entry_param e = { .attr_timeout = p->valid, .entry_timeout = p->valid };
 	fuse_req_t ll = p->r->ll;
@@ -107,8 +108,8 @@ static void on_page(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 		fuse_reply_buf(r->ll, p.buf, p.len);
 }
 
-/* A wire record is larger than the kernel's plain one and smaller than its "plus" one: ask for what fills
- * the kernel's page with names of usual length; what does not fit is asked for again. */
+/* A wire record is larger than the kernel's plain one and smaller than its "plus" one: ask for what
+ * fills the kernel's page with names of usual length; what does not fit is asked for again. */
 static uint32_t wire_bytes(const struct pwc_req *r, size_t size, bool plus)
 {
 	uint64_t want = plus ? size : 3 * size;

@@ -8,7 +8,8 @@
 
 #include "client_fs/req.h"
 
-/* r->ll is set. @size: bytes that the kernel has room for; @off: of the last entry that it has seen. */
+/* r->ll is set. @size: bytes that the kernel has room for; @off: of the last entry that it has
+ * seen. */
 void pwc_ll_readdir(struct pwc_req *r, uint64_t ino, size_t size, uint64_t off, bool plus);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* main.c -- pagewire-client HOST:PORT:/ DIR [-o opt,...] [-f]: order of the start, exit code
  *
- * options, key -> launcher's fork -> watcher's fork -> loop, peer, mount. Both forks come before anything that a
- * child must not inherit. See launch.h and watcher.h.
+ * options, key -> launcher's fork -> watcher's fork -> loop, peer, mount. Both forks come before
+ * anything that a child must not inherit. See launch.h and watcher.h.
  */
 #include <errno.h>
 #include <stdio.h>

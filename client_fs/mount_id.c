@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mount_id.c -- "36 35 98:0 /root /mnt/dir rw,noatime master:1 - type source options", octal escapes */
+/* mount_id.c -- "36 35 98:0 /root /mnt/dir rw master:1 - type source options", \040 */
 #include "client_fs/mount_id.h"
 
 #include <errno.h>
@@ -9,7 +9,8 @@
 
 static bool is_octal(const char *s)
 {
-	return s[0] >= '0' && s[0] <= '3' && s[1] >= '0' && s[1] <= '7' && s[2] >= '0' && s[2] <= '7';
+	return s[0] >= '0' && s[0] <= '3' && s[1] >= '0' && s[1] <= '7' && s[2] >= '0' &&
+	       s[2] <= '7';
 }
 
 /* In place; a blank in a name is written as \040. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mount_id.h -- which mount of ours is at a directory, from /proc/self/mountinfo; never touches the mount
+/* mount_id.h -- which mount of ours is at a directory, from /proc/self/mountinfo
  *
+ * Never touches the mount itself, which may be dead.
  * Thread: any; also used by the watcher process.      Allocates: a line buffer while it reads.
  */
 #ifndef PWC_MOUNT_ID_H
@@ -14,7 +15,8 @@
 
 struct pwc_mount_id {
 	uint64_t id;
-	uint32_t major, minor; /* st_dev; minor names the connection below /sys/fs/fuse/connections */
+	/* st_dev; minor names the connection below /sys/fs/fuse/connections */
+	uint32_t major, minor;
 };
 
 /**

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* notify.c -- a queue, a thread, one kind of message (NOTIFY_INVAL_INODE without a range: attributes only) */
+/* notify.c -- a queue, a thread, one kind of message: attributes are old */
 #include "client_fs/notify.h"
 
 #include <errno.h>
@@ -18,7 +18,8 @@ static void send_inval(int fd, uint64_t ino)
 	};
 	struct iovec iov[2] = { { &h, sizeof(h) }, { &out, sizeof(out) } };
 
-	/* ENOENT: the kernel does not know the inode (any more), so it knows nothing that is old either */
+	/* ENOENT: the kernel does not know the inode (any more), so it knows nothing that is old
+	 * either */
 	if (writev(fd, iov, 2) < 0 && errno != ENOENT && errno != ENOTCONN && errno != ENODEV)
 		pw_log_rl(PW_LOG_WARN, "fuse: notification failed, %m");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* notify.h -- tells the kernel to forget what it knows of an inode; from a thread of its own
  *
- * Such a write(2) to /dev/fuse takes locks of the VFS, whose holders may be waiting for an answer of the loop
- * thread: so the loop thread never does it. Jobs are done in order; each comes back through the loop.
+ * Such a write(2) to /dev/fuse takes locks of the VFS, whose holders may be waiting for an answer
+ * of the loop thread: so the loop thread never does it. Jobs are done in order; each comes back
+ * through the loop.
  * Thread: the loop's own, but for the one inside.      Allocates: at start.
  */
 #ifndef PWC_NOTIFY_H
@@ -33,7 +34,8 @@ struct pwc_notify {
 
 /* Return: 0 or -errno. */
 int pwc_notify_start(struct pwc_notify *n, struct pw_loop *loop, int fd);
-/* Waits for the jobs that are out, but not for their way back. Accepts one that was never started. */
+/* Waits for the jobs that are out, but not for their way back. Accepts one that was never
+ * started. */
 void pwc_notify_stop(struct pwc_notify *n);
 
 /* @job: ino and done are set; borrowed until done(). */

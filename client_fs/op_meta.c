@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_meta.c -- LOOKUP, GETATTR, SETATTR, FSYNC, FLUSH: what a running program asks for all the time
  *
- * Each is one call to the node; its answer is turned into the kernel's structure in the request's memory.
- * Permissions were checked by the kernel (default_permissions) on attributes that are at most a second old.
+ * Each is one call to the node; its answer is turned into the kernel's structure in the request's
+ * memory. Permissions were checked by the kernel (default_permissions) on attributes that are at
+ * most a second old.
  */
 #include <errno.h>
 #include <string.h>
@@ -100,7 +101,8 @@ static uint32_t set_flags(uint32_t valid)
 		flags |= valid & FATTR_ATIME_NOW ? PW_SET_ATIME_NOW : PW_SET_ATIME;
 	if (valid & FATTR_MTIME)
 		flags |= valid & FATTR_MTIME_NOW ? PW_SET_MTIME_NOW : PW_SET_MTIME;
-	/* With HANDLE_KILLPRIV_V2 a change of owner is the file system's to clear set-id bits for. */
+	/* With HANDLE_KILLPRIV_V2 a change of owner is the file system's to clear set-id bits
+	 * for. */
 	if (valid & (FATTR_UID | FATTR_GID) && !(valid & FATTR_MODE))
 		flags |= PW_SET_KILL_SUIDGID;
 	return flags;
@@ -147,8 +149,9 @@ void pwc_op_fsync_start(struct pwc_req *r)
 	pwc_req_call(r, pwc_req_done_plain);
 }
 
-/* close(2). Every write was acknowledged by the node before it was by us, so there is nothing left to do; after
- * this answer the kernel does not ask any more. Also a close never waits for a node that is away. */
+/* close(2). Every write was acknowledged by the node before it was by us, so there is nothing left
+ * to do; after this answer the kernel does not ask any more. Also a close never waits for a node
+ * that is away. */
 void pwc_op_flush_start(struct pwc_req *r)
 {
 	pwc_req_end(r, -ENOSYS, 0);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_open.c -- OPEN, CREATE, RELEASE: where close-to-open is decided
  *
- *	OPEN:	[SETATTR size 0, set-id bits] -> OPEN at the node -> [kernel forgets old attributes] -> answer
+ *	OPEN:	[SETATTR size 0, set-id bits] -> OPEN at the node
+ *		-> [kernel forgets old attributes] -> answer
  *
- * Every open asks the node. The page cache is kept when the inode's change counter is the one it was filled
- * under; otherwise the kernel drops it, and attributes that are older than the node's answer first.
- * An open with O_APPEND or O_DIRECT goes past the page cache: an appended write lands where the node says,
- * which need not be where this kernel believes the end of the file to be.
+ * Every open asks the node. The page cache is kept when the inode's change counter is the one it
+ * was filled under; otherwise the kernel drops it, and attributes that are older than the node's
+ * answer first. An open with O_APPEND or O_DIRECT goes past the page cache: an appended write lands
+ * where the node says, which need not be where this kernel believes the end of the file to be.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_read.c -- the life of a READ
  *
- * Happy path: NEW -> one call to the node of the range, its answer lands in the request's own memory, which the
- * kernel copies to the application's pages -> REPLYING. A short answer is the end of the file.
- * Can fail: whatever the node or the peer says; nothing is retried here.
+ * Happy path: NEW -> one call to the node of the range, its answer lands in the request's own
+ * memory, which the kernel copies to the application's pages -> REPLYING. A short answer is the end
+ * of the file. Can fail: whatever the node or the peer says; nothing is retried here.
  */
 #include <errno.h>
 

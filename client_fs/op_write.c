@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_write.c -- the life of a WRITE
  *
- * Happy path: the kernel has copied the application's page into the request's memory -> placement says where
- * the bytes go -> one call, whose payload is that memory (nothing is copied here) -> the node has it on media
- * (or as durable as it was told to) -> REPLYING.
- * Can fail: whatever the node or the peer says. A write is all or nothing: there are no short writes.
+ * Happy path: the kernel has copied the application's page into the request's memory -> placement
+ * says where the bytes go -> one call, whose payload is that memory (nothing is copied here) -> the
+ * node has it on media (or as durable as it was told to) -> REPLYING. Can fail: whatever the node
+ * or the peer says. A write is all or nothing: there are no short writes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +60,8 @@ void pwc_op_write_start(struct pwc_req *r)
 		return;
 	}
 	nr = pwc_placement_map(&r->sh->layout, r->nodeid, in->offset, in->size, leg);
-	if (nr != 1) { /* length 0, which the kernel does not send; more nodes than one are to come */
+	/* length 0, which the kernel does not send; more nodes than one are to come */
+	if (nr != 1) {
 		pwc_req_end(r, nr < 0 ? nr : -EIO, 0);
 		return;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* opens.c -- hash by inode, an array for the walk, spare entries for what is reserved
  *
- * What the node believes is opens + to_release + releasing of an inode: RECLAIM says exactly that, so a
- * RELEASE that is sent again after it gives back what it counted.
+ * What the node believes is opens + to_release + releasing of an inode: RECLAIM says exactly that,
+ * so a RELEASE that is sent again after it gives back what it counted.
  */
 #include "client_fs/opens.h"
 
@@ -205,7 +205,8 @@ static void on_released(struct pwc_call *c, int err, const struct pw_cmd *rsp, u
 	struct pwc_open *e = pw_container_of(c, struct pwc_open, call);
 	struct pwc_opens *o = e->owner;
 
-	/* Whatever the answer: the next RECLAIM says what is open, and the lease ends what nobody says. */
+	/* Whatever the answer: the next RECLAIM says what is open, and the lease ends what nobody
+	 * says. */
 	e->releasing = 0;
 	o->nr_releasing--;
 	if (e->to_release && err != -ESHUTDOWN)

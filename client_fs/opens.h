@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* opens.h -- the inodes that this mount has open, and what its page cache knows of them
  *
- * The node counts the opens of each client, so that an unlinked file lives as long as somebody reads it.
- * After a reconnect the counts are given back to it (RECLAIM). Closing is answered at once and told to the
- * node behind the application's back, several closes of one inode in one RELEASE: neither close(2) nor
- * umount(8) ever waits for a node that is away.
+ * The node counts the opens of each client, so that an unlinked file lives as long as somebody
+ * reads it. After a reconnect the counts are given back to it (RECLAIM). Closing is answered at
+ * once and told to the node behind the application's back, several closes of one inode in one
+ * RELEASE: neither close(2) nor umount(8) ever waits for a node that is away.
  *
- * The page cache of an inode is good over a new open when the inode's change counter is the one that is known
- * here: that of the last open, moved on by each change that was our own and came without a gap. Closed inodes
- * are remembered for that, up to a limit, oldest dropped first.
+ * The page cache of an inode is good over a new open when the inode's change counter is the one
+ * that is known here: that of the last open, moved on by each change that was our own and came
+ * without a gap. Closed inodes are remembered for that, up to a limit, oldest dropped first.
  * Thread: the loop's own.      Allocates: in reserve.      Must not know: FUSE.
  */
 #ifndef PWC_OPENS_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options.h -- the command line of pagewire-client: HOST:PORT:/ DIR [-o opts] [-f]
  *
- * An unknown option is an error that names its nearest match. What mount(8), fstab and systemd put into
- * the list for themselves (_netdev, nofail, x-systemd.*, noauto, user...) is accepted and means nothing here.
+ * An unknown option is an error that names its nearest match. What mount(8), fstab and systemd put
+ * into the list for themselves (_netdev, nofail, x-systemd.*, noauto, user...) is accepted and
+ * means nothing here.
  * Thread: before the loop runs.      Allocates: never.
  */
 #ifndef PWC_OPTIONS_H
@@ -58,7 +59,8 @@ struct pwc_options {
  *
  * Return: 0; -EINVAL: wrong usage, @ret_why says what.
  */
-int pwc_options_parse(int argc, char **argv, struct pwc_options *ret, char *ret_why, size_t why_len);
+int pwc_options_parse(int argc, char **argv, struct pwc_options *ret, char *ret_why,
+		      size_t why_len);
 
 /* One -o list; part of the above. */
 int pwc_options_parse_list(struct pwc_options *o, const char *list, char *ret_why, size_t why_len);

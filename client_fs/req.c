@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* req.c -- the table of operations, the check of a request, its way back
  *
- * Happy path: a source fills the request -> pwc_req_start() -> the operation's start() -> pwc_req_call() ->
- * the call's done() -> pwc_req_end() -> the source's reply() -> pwc_req_free().
- * Can fail: a malformed request is answered with -EIO and counted; an opcode without an entry with -ENOSYS.
+ * Happy path: a source fills the request -> pwc_req_start() -> the operation's start() ->
+ * pwc_req_call() -> the call's done() -> pwc_req_end() -> the source's reply() -> pwc_req_free().
+ * Can fail: a malformed request is answered with -EIO and counted; an opcode without an entry with
+ * -ENOSYS.
  */
 #include "client_fs/req.h"
 
@@ -115,7 +116,8 @@ int pwc_req_parse(struct pwc_req *r, uint8_t *buf, uint32_t len)
 	return 0;
 }
 
-/* Names as they must be before an operation looks at them. Extensions may follow; they are not used. */
+/* Names as they must be before an operation looks at them. Extensions may follow; they are not
+ * used. */
 static int check_names(const struct pwc_req *r, uint32_t nr)
 {
 	uint32_t pos = 0;

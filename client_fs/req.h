@@ -4,9 +4,10 @@
  *	FREE -> NEW -> CALLING -> REPLYING -> FREE
  *	          \______________/
  *
- * It is embedded in what it came in: a ring entry (fuse_ring.c) or a /dev/fuse buffer (fuse_dev.c). Those fill
- * the fields below, call pwc_req_start(), and get reply() exactly once. In between it belongs to the
- * operation (op_*.c, ll_ops.c), which has at most one call to the node out at a time.
+ * It is embedded in what it came in: a ring entry (fuse_ring.c) or a /dev/fuse buffer (fuse_dev.c).
+ * Those fill the fields below, call pwc_req_start(), and get reply() exactly once. In between it
+ * belongs to the operation (op_*.c, ll_ops.c), which has at most one call to the node out at a
+ * time.
  * Thread: the loop's own.      Allocates: never.      Must not know: rings, descriptors.
  */
 #ifndef PWC_REQ_H
@@ -59,16 +60,16 @@ struct pwc_req {
 void pwc_req_init(struct pwc_req *r, struct pwc_shard *sh, uint32_t idx, enum pwc_path path,
 		  void (*reply)(struct pwc_req *r, int err, uint32_t out_len));
 
-/* Checks the request against its opcode's table entry and starts the operation. Never replies to a request
- * that has one already; may reply before it returns. */
+/* Checks the request against its opcode's table entry and starts the operation. Never replies to a
+ * request that has one already; may reply before it returns. */
 void pwc_req_start(struct pwc_req *r);
 
 /**
  * pwc_req_parse - split a request that was read from /dev/fuse
  * @buf: as read; @len: bytes
  *
- * Sets what the source sets, but for out and out_max. Return: 0; -EPROTO: not a request at all (there is
- * nothing that an answer could name).
+ * Sets what the source sets, but for out and out_max. Return: 0; -EPROTO: not a request at all
+ * (there is nothing that an answer could name).
  */
 int pwc_req_parse(struct pwc_req *r, uint8_t *buf, uint32_t len) PW_WARN_UNUSED;
 
@@ -77,9 +78,11 @@ static inline bool pwc_req_is_free(const struct pwc_req *r)
 	return r->sm.state == PWC_REQ_FREE;
 }
 
-/* For the operations ---------------------------------------------------------------------------------- */
+/* For the operations
+ * ---------------------------------------------------------------------------------- */
 
-/* A command to the node, in r->call: zeroed, with op and the caller's credentials in *ret_cred (may be NULL). */
+/* A command to the node, in r->call: zeroed, with op and the caller's credentials in *ret_cred (may
+ * be NULL). */
 struct pw_cmd *pwc_req_cmd(struct pwc_req *r, enum pw_op op);
 /* Sends it; @payload, @out, lengths in r->call and its command are set. @done ends or goes on. */
 void pwc_req_call(struct pwc_req *r,

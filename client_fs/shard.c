@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* shard.c -- the life of a mount
  *
- * Happy path: connect -> mount -> INIT -> ring entries -> serving -> the mount goes -> peer, ring and /dev/fuse
- * drain -> stopped. Can fail: see fail(): one sentence and one exit code, then the same way down.
+ * Happy path: connect -> mount -> INIT -> ring entries -> serving -> the mount goes -> peer, ring
+ * and /dev/fuse drain -> stopped. Can fail: see fail(): one sentence and one exit code, then the
+ * same way down.
  */
 #include "client_fs/shard.h"
 
@@ -71,7 +72,8 @@ void pwc_shard_fail(struct pwc_shard *sh, int code, const char *fmt, ...)
 	pwc_shard_stop(sh);
 }
 
-/* ------------------------------------------------------------------------------ the mount, step by step */
+/* ------------------------------------------------------------------------------ the mount, step by
+ * step */
 
 static void serve(struct pwc_shard *sh)
 {
@@ -81,7 +83,7 @@ static void serve(struct pwc_shard *sh)
 		pwc_fuse_param_readahead(&sh->mnt.info, sh->o->readahead);
 	sh->ops->on_ready(sh);
 	if (sh->use_ring)
-		pw_log_info("mount %s: serving %s through the FUSE ring (%u queues, %u entries each)",
+		pw_log_info("mount %s: serving %s through the FUSE ring (%u queues of %u entries)",
 			    sh->o->dir, sh->o->source, sh->ring.o.nr_queues, sh->ring.o.depth);
 	else
 		pw_log_info("mount %s: serving %s through /dev/fuse: %s", sh->o->dir, sh->o->source,
@@ -130,8 +132,8 @@ static const char *why_no_ring(struct pwc_shard *sh)
 	return sh->no_ring;
 }
 
-/* Everything that can fail comes before the answer: a ring that was agreed on and never registered would block
- * every request. */
+/* Everything that can fail comes before the answer: a ring that was agreed on and never registered
+ * would block every request. */
 bool pwc_shard_prepare_ring(struct pwc_shard *sh)
 {
 	static const struct pwc_ring_ops ops = { on_ring_failed, on_ring_drained };
@@ -289,7 +291,8 @@ static void mount_now(struct pwc_shard *sh)
 		pwc_shard_fail(sh, PW_EXIT_ERROR, "cannot start: %s", pw_err_text(err));
 }
 
-/* ------------------------------------------------------------------------------------------- the peer */
+/* ------------------------------------------------------------------------------------------- the
+ * peer */
 
 static void on_peer_up(struct pwc_peer *p, bool first)
 {
@@ -359,7 +362,8 @@ static int make_peer(struct pwc_shard *sh)
 	return pwc_peer_new(sh->loop, &o, &ops, sh, &sh->identity, &sh->peer);
 }
 
-/* ---------------------------------------------------------------------------------------- set-up, run */
+/* ---------------------------------------------------------------------------------------- set-up,
+ * run */
 
 static void choose_queues(struct pwc_shard *sh)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* shard.h -- one mount: its loop, its FUSE queues, its connection; wiring only, no policy of requests
+/* shard.h -- one mount: its loop, its FUSE queues, its connection; wiring only
  *
- *	new -> connecting -> (peer up) -> mounting -> (INIT) -> registering -> serving -> unmounting -> stopped
+ *	new -> connecting -> (peer up) -> mounting -> (INIT) -> registering -> serving
+ *	-> unmounting -> stopping -> stopped
  *
- * The connection comes first: a wrong key, a wrong version or a node that is not there is told before anything
- * is mounted. One thread, one loop, one of these per process.
+ * The connection comes first: a wrong key, a wrong version or a node that is not there is told
+ * before anything is mounted. One thread, one loop, one of these per process.
  * Thread: the loop's own.
  */
 #ifndef PWC_SHARD_H
@@ -75,7 +76,8 @@ struct pwc_shard {
 	char no_ring[160]; /* why there is none; "" while there is one */
 
 	struct pwc_interrupts interrupts;
-	struct pw_timer timer; /* UNMOUNTING: patience with the last users; STOPPING: looks what is left */
+	/* UNMOUNTING: patience with the last users; STOPPING: looks what is left */
+	struct pw_timer timer;
 	struct pw_ready settle; /* registrations had their chance to fail */
 	uint32_t settle_turns;
 	struct pw_fd signals;
@@ -94,7 +96,8 @@ struct pwc_shard {
 int pwc_shard_new(struct pwc_shard **ret, const struct pwc_options *o,
 		  const struct pwc_shard_ops *ops, void *owner);
 void pwc_shard_free(struct pwc_shard *sh);
-/* Connects, mounts, serves; returns when the mount is gone. Return: enum pw_exit; sh->why has the text. */
+/* Connects, mounts, serves; returns when the mount is gone. Return: enum pw_exit; sh->why has the
+ * text. */
 int pwc_shard_run(struct pwc_shard *sh);
 
 /* Asks for an orderly end; the second time it is less patient. */
@@ -109,7 +112,8 @@ uint32_t pwc_shard_max_io(const struct pwc_shard *sh);
 void pwc_shard_fail(struct pwc_shard *sh, int code, const char *fmt, ...) PW_PRINTF(3, 4);
 const char *pwc_shard_state_name(const struct pwc_shard *sh);
 
-/* For fuse_session.c: can there be a ring (asked while INIT is being answered); INIT is answered. */
+/* For fuse_session.c: can there be a ring (asked while INIT is being answered); INIT is
+ * answered. */
 bool pwc_shard_prepare_ring(struct pwc_shard *sh);
 void pwc_shard_on_init(struct pwc_shard *sh);
 

@@ -82,7 +82,8 @@ void pwc_shard_abort(struct pwc_shard *sh)
 		start_umount(sh, PWC_UMOUNT_FORCE);
 }
 
-/* umount has ended. The end of the connection is told by /dev/fuse; this is about a mount that stays. */
+/* umount has ended. The end of the connection is told by /dev/fuse; this is about a mount that
+ * stays. */
 static void on_umount(struct pwc_shard *sh, int status)
 {
 	bool good = WIFEXITED(status) && !WEXITSTATUS(status);
@@ -200,7 +201,8 @@ static bool is_any_busy(const struct pwc_shard *sh)
 void pwc_shard_check_stopped(struct pwc_shard *sh)
 {
 	if (sh->sm.state != PWC_SHARD_STOPPING || !sh->peer_stopped || sh->dev.started ||
-	    sh->signals_on || sh->ring.nr_out || is_any_busy(sh) || !pwc_control_is_stopped(sh->control))
+	    sh->signals_on || sh->ring.nr_out || is_any_busy(sh) ||
+	    !pwc_control_is_stopped(sh->control))
 		return;
 	pw_sm_move(&sh->sm, PWC_SHARD_STOPPED, 0);
 	pwc_control_free(sh->control);

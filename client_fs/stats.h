@@ -35,7 +35,8 @@ struct pwc_stats {
 	uint64_t aborted; /* of them: calls that were given up */
 	uint64_t forgets;
 	uint64_t bad_requests; /* malformed; the kernel's bug, answered with an error */
-	uint64_t cache_kept, cache_dropped; /* opens: page cache kept, or dropped because the file changed */
+	/* opens: page cache kept, or dropped because the file changed */
+	uint64_t cache_kept, cache_dropped;
 };
 
 #endif

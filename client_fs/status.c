@@ -18,6 +18,8 @@ static const char *const fallback_names[PWC_NR_FALLBACKS] = {
 	[PWC_FALLBACK_EARLY] = "not_on_ring",
 };
 
+#define ONE_COPY "buffers of applications are not registered: one copy, by the kernel"
+
 static json_t *num(uint64_t n)
 {
 	return json_integer((json_int_t)n);
@@ -131,9 +133,7 @@ json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs 
 			    json_string("this build has no RDMA transport yet"));
 	json_object_set_new(j, "path", json_string(path_names[!sh->use_ring]));
 	json_object_set_new(j, "path_reason",
-			    json_string(sh->use_ring ? "buffers of applications are not registered: "
-						       "one copy, by the kernel"
-						     : sh->no_ring));
+			    json_string(sh->use_ring ? ONE_COPY : sh->no_ring));
 	json_object_set_new(j, "fuse", fuse_json(sh));
 	json_object_set_new(j, "nodes", nodes);
 	json_object_set_new(j, "space", space_json(space));
@@ -189,8 +189,8 @@ static json_t *loop_json(const struct pwc_shard *sh)
 	return j;
 }
 
-/* Copies per payload byte: one by the kernel between application and arena, and what a transport had to move
- * after a wrong guess. Operations on data move nothing themselves. */
+/* Copies per payload byte: one by the kernel between application and arena, and what a transport
+ * had to move after a wrong guess. Operations on data move nothing themselves. */
 static void set_copies(json_t *j, const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
 {
 	const struct pwc_stats *st = &sh->stats;

@@ -71,7 +71,8 @@ static void watch(int fd, const struct pwc_options *o)
 		clean_up(o, mount_id);
 }
 
-/* The signals that end the daemon go to its whole group or session: this process outlives it by design. */
+/* The signals that end the daemon go to its whole group or session: this process outlives it by
+ * design. */
 static void shut_ears(void)
 {
 	static const int nr[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP };

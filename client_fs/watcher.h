@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* watcher.h -- a second process that takes the mount away when the daemon dies without saying goodbye
+/* watcher.h -- a second process that takes the mount away when the daemon just dies
  *
- * A dead mount answers every program with ENOTCONN until somebody unmounts it. The watcher is forked before
- * the loop, the arena and /dev/fuse exist and holds one end of a pipe and nothing else: what it inherited of
- * them would keep a dead connection alive.
+ * A dead mount answers every program with ENOTCONN until somebody unmounts it. The watcher is
+ * forked before the loop, the arena and /dev/fuse exist and holds one end of a pipe and nothing
+ * else: what it inherited of them would keep a dead connection alive.
  * Thread: a process of its own.
  */
 #ifndef PWC_WATCHER_H

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz_fuse_req.c -- requests of a kernel that lies: every one is answered once, and a node would take what is
- * asked of it
+/* fuzz_fuse_req.c -- requests of a kernel that lies
  *
- * Input: records of {u8 mode, u8 opcode, u16 length, bytes}. The bytes are what follows the header: the
- * operation's own header, then names or data. Mode: bit 0 through the form of /dev/fuse or of the ring, bit 1 a
- * header length that is off by the first byte, bits 2-3 how the node answers, bit 4 no room for an answer but 8
- * KiB. The loop is replaced: ready objects run until none is left.
+ * Every one is answered once, and a node would take what is asked of it.
+ *
+ * Input: records of {u8 mode, u8 opcode, u16 length, bytes}. The bytes are what follows the header:
+ * the operation's own header, then names or data. Mode: bit 0 through the form of /dev/fuse or of
+ * the ring, bit 1 a header length that is off by the first byte, bits 2-3 how the node answers, bit
+ * 4 no room for an answer but 8 KiB. The loop is replaced: ready objects run until none is left.
  */
 #include <assert.h>
 #include <errno.h>
@@ -37,7 +38,8 @@ static uint32_t nr_replies;
 static enum answer how;
 static uint8_t *out_mem, *in_mem;
 
-/* ---------------------------------------------------------------------------- loop, shard, notifications */
+/* ---------------------------------------------------------------------------- loop, shard,
+ * notifications */
 
 uint64_t pw_loop_now(const struct pw_loop *loop)
 {
@@ -93,7 +95,8 @@ void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job)
 	job->done(job);
 }
 
-/* -------------------------------------------------------------------------------------------- the node */
+/* -------------------------------------------------------------------------------------------- the
+ * node */
 
 void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c)
 {
@@ -184,7 +187,8 @@ static void run_all(void)
 		answer_call(pw_list_entry(n, struct pwc_call, node));
 }
 
-/* -------------------------------------------------------------------------------------------- requests */
+/* --------------------------------------------------------------------------------------------
+ * requests */
 
 static void reply(struct pwc_req *r, int err, uint32_t out_len)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fake_kernel.h -- the kernel's side of /dev/fuse over a socket, and a shard that runs on a thread of its own
+/* fake_kernel.h -- the kernel's side of /dev/fuse over a socket, and a shard on a thread
  *
- * The test is the kernel: it sends requests and reads answers and notifications, one packet each. fuse_mount.c
- * is replaced at link time: mounting makes the socket pair, unmounting closes it.
+ * The test is the kernel: it sends requests and reads answers and notifications, one packet each.
+ * fuse_mount.c is replaced at link time: mounting makes the socket pair, unmounting closes it.
  */
 #ifndef FAKE_KERNEL_H
 #define FAKE_KERNEL_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fake_peer.h -- a node in memory behind client_fs/peer.h, at link time
  *
- * It checks every command as a node would (pw_cmd_check()), keeps a small tree with data, and answers from the
- * loop. The test can hold answers back, make an operation fail, or look at what was asked.
+ * It checks every command as a node would (pw_cmd_check()), keeps a small tree with data, and
+ * answers from the loop. The test can hold answers back, make an operation fail, or look at what
+ * was asked.
  */
 #ifndef FAKE_PEER_H
 #define FAKE_PEER_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sweep_shard.c -- a mount that has to end well whatever fails on the way
  *
- * Without a fault everything works; with one, the mount does not come to be, or it ends, or one operation
- * fails; each request that is answered is answered once, the thread ends, and nothing leaks.
+ * Without a fault everything works; with one, the mount does not come to be, or it ends, or one
+ * operation fails; each request that is answered is answered once, the thread ends, and nothing
+ * leaks.
  */
 #include <errno.h>
 #include <fcntl.h>

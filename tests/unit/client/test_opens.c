@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_opens.c -- counts of open inodes, what RECLAIM says of them, and the memory of the page cache */
+/* test_opens.c -- counts of open inodes, what RECLAIM says of them, what the page cache knows */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

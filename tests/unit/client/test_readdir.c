@@ -53,8 +53,8 @@ static uint32_t read_all(bool plus, uint32_t size, uint32_t *seen, uint32_t *ret
 	for (;;) {
 		uint32_t pos = 0;
 
-		assert_int_equal(kernel_call(plus ? FUSE_READDIRPLUS : FUSE_READDIR, 1, &in, sizeof(in),
-					     NULL, 0), 0);
+		assert_int_equal(kernel_call(plus ? FUSE_READDIRPLUS : FUSE_READDIR, 1, &in,
+					     sizeof(in), NULL, 0), 0);
 		assert_true(kernel.answer.len <= size);
 		if (!kernel.answer.len)
 			return pages;
