@@ -154,7 +154,7 @@ def no_aslr():
 
 _SANITIZE = ['-Db_lundef=false', '-Doptimization=1', '-Dfault=true']
 
-release = Build('release', ['--buildtype=debugoptimized'])
+release = Build('release', ['--buildtype=debugoptimized', '-Dstrict=true'])
 asan = Build('asan', ['--buildtype=debugoptimized', '-Db_sanitize=address,undefined'] + _SANITIZE)
 tsan = Build('tsan', ['--buildtype=debugoptimized', '-Db_sanitize=thread'] + _SANITIZE)
 fuzz = FuzzBuild('fuzz', ['--buildtype=debugoptimized', '-Db_sanitize=address,undefined',

@@ -153,7 +153,7 @@ static void test_start__finds_what_the_life_before_left(void **state)
 	struct fx *f = *state;
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	uint64_t inos[20];
-	char name[8];
+	char name[16];
 
 	for (int i = 0; i < 20; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
@@ -213,7 +213,7 @@ static void test_faults__in_the_end_all_is_gone(void **state)
 		.delay_ns_max = PW_NS_PER_MS,
 	};
 	uint64_t before, inos[16];
-	char name[8];
+	char name[16];
 
 	end_grace(f);
 	before = store_free(f);
