@@ -124,10 +124,6 @@ def made():
     return _made
 
 
-def planted(bug):
-    return Build('plant-' + bug, ['-Dplant=' + bug])
-
-
 def test_env():
     """Environment of every test: sanitizers end a program with one known code."""
     env = dict(os.environ)

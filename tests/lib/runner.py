@@ -150,39 +150,11 @@ def program_tests(tiers):
         for name, t in builds.release.tests().items():
             if 'sim' in t['suites']:
                 add('sim', name, t, builds.release, run=plain(builds.release, name))
-        out.extend(plant_tests())
     if 'fault' in tiers:
         for name, t in builds.asan.tests().items():
             if 'fault-sweep' in t['suites']:
                 add('fault', name, t, builds.asan, alone=True,
                     run=lambda test, n=name: sweep.run(test, builds.asan.tests()[n]))
-    return out
-
-
-def plant_tests():
-    """tests/sim/plants: 'BUG TEST [ARG...]': with BUG compiled in, TEST must fail, not pass."""
-    out = []
-    path = os.path.join(builds.ROOT, 'tests/sim/plants')
-    if not os.path.exists(path):
-        return out
-
-    def run(build, name, args):
-        def inner(test):
-            t = build.tests()[name]
-            status, note = run_program(test, t, extra=args)
-            if status == 'FAIL' and 'time limit' not in note:
-                return 'PASS', ''
-            return 'FAIL', f'the planted bug was not found ({status} {note})'
-        return inner
-
-    with open(path) as f:
-        for line in f:
-            words = line.split('#')[0].split()
-            if len(words) < 2:
-                continue
-            build = builds.planted(words[0])
-            out.append(Test('sim', f'plant-{words[0]}', run(build, words[1], words[2:]),
-                            needs=(build,)))
     return out
 
 
