@@ -24,6 +24,11 @@
 #include "common/fault.h"
 #include "common/xprt_tcp_impl.h"
 
+/* Send buffer towards this machine itself, where no delay has to be filled. What the kernel holds
+ * in between then stays in the cache: with four 1 MiB writes in flight half the CPU time per byte
+ * of the automatic size, which grows to some MiB. Towards other machines the kernel knows best. */
+#define LOCAL_SND_BYTES (512 << 10)
+
 void pw_tcp_peer_name(const struct sockaddr *sa, char *buf, size_t len)
 {
 	char host[INET6_ADDRSTRLEN] = "?";
@@ -126,12 +131,31 @@ void pw_xprt_free(struct pw_xprt *x)
 
 /* Start ------------------------------------------------------------------------------------- */
 
+/* Both ends on this machine: over loopback, or from an address to itself. */
+static bool is_local(int fd)
+{
+	struct sockaddr_storage own = { .ss_family = AF_UNSPEC }, peer = { .ss_family = AF_UNSPEC };
+	socklen_t own_len = sizeof(own), peer_len = sizeof(peer);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &own_len) < 0 ||
+	    getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0)
+		return false;
+	if (own.ss_family == AF_INET6 && peer.ss_family == AF_INET6)
+		return IN6_ARE_ADDR_EQUAL(&((struct sockaddr_in6 *)&own)->sin6_addr,
+					  &((struct sockaddr_in6 *)&peer)->sin6_addr);
+	return own.ss_family == AF_INET && peer.ss_family == AF_INET &&
+	       ((struct sockaddr_in *)&own)->sin_addr.s_addr ==
+		       ((struct sockaddr_in *)&peer)->sin_addr.s_addr;
+}
+
 void pw_tcp_start(struct pw_xprt *x)
 {
-	int one = 1;
+	int one = 1, snd_bytes = LOCAL_SND_BYTES;
 
-	/* a socket that cannot have it still works */
+	/* a socket that cannot have these still works */
 	(void)setsockopt(x->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (is_local(x->fd))
+		(void)setsockopt(x->fd, SOL_SOCKET, SO_SNDBUF, &snd_bytes, sizeof(snd_bytes));
 	pw_tcp_rx_post(x);
 }
 

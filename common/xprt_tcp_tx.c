@@ -242,7 +242,7 @@ static void on_sent(struct pw_xprt *x, struct pw_tcp_op *op, int res)
 		return;
 	if (res > 0) {
 		/* Sent short: the rest of a message must not share the notification of its first
-		 * part. */
+		 * part. UNTESTED: with MSG_WAITALL the kernel does it when interrupted only. */
 		op->wait = op->zc && (uint64_t)res < op->bytes && op->io.pending;
 	} else if (op->zc && is_zc_refusal(res)) {
 		tx->zc = PW_TCP_ZC_OFF;
