@@ -313,7 +313,8 @@ static void one_step(struct state *s)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: randio [-s SEED] [-n OPS] [-l MAX-LENGTH] [-i MAX-IO] [-o OTHER] [-DMT] FILE\n"
+		"usage: randio [-s SEED] [-n OPS] [-l MAX-LENGTH] [-i MAX-IO] [-o OTHER] [-DMT] "
+		"FILE\n"
 		"  -D no O_DIRECT  -M no mmap  -T no truncate\n");
 	exit(2);
 }
