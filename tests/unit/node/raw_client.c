@@ -58,22 +58,23 @@ static const struct pw_conn_ops ops = {
 	.on_down = on_down,
 };
 
-void raw_init(struct raw_client *c, struct pw_loop *loop, uint8_t id,
-	      bool (*run_until)(struct pw_loop *loop, const bool *flag))
+int raw_init(struct raw_client *c, struct pw_loop *loop, uint8_t id,
+	     bool (*run_until)(struct pw_loop *loop, const bool *flag))
 {
 	memset(c, 0, sizeof(*c));
 	c->loop = loop;
 	c->run_until = run_until;
 	memset(c->id.id, id, sizeof(c->id.id));
-	if (pw_conn_new(loop, &ops, c, &c->id, NULL, &c->conn))
-		abort();
+	return pw_conn_new(loop, &ops, c, &c->id, NULL, &c->conn);
 }
 
 int raw_connect(struct raw_client *c, const char *host, uint16_t port)
 {
+	int err = pw_conn_connect(c->conn, host, port, ++c->incarnation);
+
+	if (err)
+		return err;
 	c->up = c->down = false;
-	if (pw_conn_connect(c->conn, host, port, ++c->incarnation))
-		abort();
 	c->run_until(c->loop, &c->down);
 	c->down = !c->up;
 	return c->up ? 0 : c->down_err;

@@ -36,8 +36,9 @@ struct raw_client {
 	bool (*run_until)(struct pw_loop *loop, const bool *flag);
 };
 
-void raw_init(struct raw_client *c, struct pw_loop *loop, uint8_t id,
-	      bool (*run_until)(struct pw_loop *loop, const bool *flag));
+/* 0 or -ENOMEM. */
+int raw_init(struct raw_client *c, struct pw_loop *loop, uint8_t id,
+	     bool (*run_until)(struct pw_loop *loop, const bool *flag));
 /* 0 when it is up, else why it went down. */
 int raw_connect(struct raw_client *c, const char *host, uint16_t port);
 void raw_close(struct raw_client *c, bool goodbye);
