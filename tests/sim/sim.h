@@ -56,6 +56,7 @@ struct sim_swarm {
 	uint64_t disk_max_ns; /* of an io */
 	uint64_t fault_gap_ns; /* mean time between faults */
 	uint64_t disk_bytes; /* of the node's filesystem */
+	uint64_t first_bytes; /* of its data file, at first */
 	uint32_t timeout_ms; /* of the mounts; 0: none */
 	uint32_t data_share; /* of the operations, per mille */
 	uint32_t workers; /* per client */
@@ -144,7 +145,6 @@ void sim_index_crash(void);
 #define SIM_LEASE_MS 3000u
 #define SIM_JOURNAL_BYTES (3ull << 20)
 #define SIM_DATA_OFF (4ull << 20)
-#define SIM_FIRST_BYTES (8ull << 20) /* of the file, at first */
 
 void sim_node_init(void);
 void sim_node_start(void);

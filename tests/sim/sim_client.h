@@ -80,6 +80,8 @@ bool sim_final_step(struct sim_worker *k);
 /* Inodes that somebody has seen */
 void sim_known_add(uint64_t ino, bool dir);
 uint64_t sim_known_pick(bool dir);
+/* Not while it is used. */
+void sim_handle_close(struct sim_client *c, struct sim_handle *hd);
 struct sim_handle *sim_handle_new(struct sim_client *c, uint64_t ino);
 
 #endif

@@ -107,6 +107,8 @@ struct sim_write *sim_data_begin(uint64_t ino, uint64_t off, uint32_t len)
 	w->off = w->append ? 0 : off;
 	w->end = len ? w->off + len : OPEN_END;
 	w->inv = ++sim.tick;
+	sim_trace("data: write %u [%llu of inode %llu at %llu, %u bytes", w->id, (unsigned long long)w->inv,
+		  (unsigned long long)ino, (unsigned long long)off, len);
 	w->cuts_before = d.nr_cuts;
 	w->resp = w->acked = NOT_YET;
 	return w;
@@ -219,7 +221,8 @@ static void seen(struct sim_write *w)
 	struct sim_file *f = w->f;
 
 	w->resp = PW_MIN(w->resp, sim.tick);
-	if (!sim.sw.interval || w->inv >= d.cut_tick)
+	/* one that was not answered before the power cut is sent again after it: that tells nothing */
+	if (!sim.sw.interval || w->acked >= d.cut_tick)
 		return;
 	/* it survived the power cut: then all that was acknowledged before it began did, too */
 	for (uint32_t i = 0; i < f->nr; i++)
@@ -345,6 +348,8 @@ int sim_data_final(uint64_t ino, uint64_t size)
 
 	if (!f || f->unsure)
 		return -1;
+	if (!f->nr)
+		return 0;
 	qsort(f->w, f->nr, sizeof(*f->w), by_change);
 	for (uint32_t i = 0; i < f->nr; i++) {
 		const struct sim_write *w = f->w[i];

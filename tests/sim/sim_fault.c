@@ -25,7 +25,7 @@ void sim_fault_draw(void)
 		.kills = coin(500),
 		.power = coin(500),
 		.client_crash = coin(300),
-		.nospc = coin(150),
+		.nospc = coin(200),
 		.flips = coin(100),
 		.disk_err = coin(60),
 		.graceful = coin(200),
@@ -37,14 +37,20 @@ void sim_fault_draw(void)
 		.disk_max_ns = PW_NS_PER_MS << sim_below(SIM_RND_WORLD, 8),
 		.fault_gap_ns = 8 * PW_NS_PER_MS << sim_below(SIM_RND_WORLD, 5),
 		.disk_bytes = 64 * PW_MIB,
+		.first_bytes = 8 * PW_MIB,
 		.data_share = 200 + (uint32_t)sim_below(SIM_RND_WORLD, 700),
 		.workers = 1 + (uint32_t)sim_below(SIM_RND_WORLD, 4),
 	};
 	if (coin(100))
-		*w = (struct sim_swarm){ .disk_bytes = 64 * PW_MIB, .data_share = 500, .workers = 3 };
+		*w = (struct sim_swarm){ .disk_bytes = 64 * PW_MIB, .first_bytes = 8 * PW_MIB,
+					 .data_share = 500, .workers = 3 };
 	if (w->nospc) {
-		w->disk_bytes = 29 * PW_MIB + sim_below(SIM_RND_WORLD, 6) * PW_MIB;
-		w->data_share = 700;
+		/* what the product keeps in reserve, and one to three MiB; the file does not grow: blocks are
+		 * used again and again */
+		w->first_bytes = SIM_DATA_OFF + (9 + sim_below(SIM_RND_WORLD, 3)) * PW_MIB;
+		w->disk_bytes = w->first_bytes + 16 * PW_MIB;
+		w->data_share = 900;
+		w->interval = coin(500);
 	}
 	if (w->flips)
 		w->kills = w->power = w->graceful = false;

@@ -3,6 +3,7 @@
  *
  *	sim --seed N [--steps N] [-v]	one run; -v prints the trace
  *	sim --seeds A..B [--steps N]	many; ends with the first that fails
+ *	sim --list FILE			the seeds that begin its lines
  *	sim --twice N			runs a seed twice and compares the traces
  *	sim --plant NAME ...		with a known bug planted (only where those are compiled in)
  *
@@ -224,6 +225,23 @@ static int run_twice(uint64_t seed, uint64_t max_steps)
 	return 1;
 }
 
+static int run_list(const char *path, uint64_t max_steps)
+{
+	FILE *f = fopen(path, "re");
+	char line[256];
+	int err = 0;
+
+	if (!f) {
+		perror(path);
+		return 2;
+	}
+	while (!err && fgets(line, sizeof(line), f))
+		if (line[0] >= '0' && line[0] <= '9')
+			err = !sim_run_seed(strtoull(line, NULL, 10), max_steps);
+	fclose(f);
+	return err;
+}
+
 static bool plant(const char *name)
 {
 #ifdef PW_FAULT_POINTS
@@ -237,7 +255,7 @@ static bool plant(const char *name)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim --seed N | --seeds A..B | --twice N  [--steps N] [--plant NAME] [-v]\n");
+	fprintf(stderr, "usage: sim --seed N | --seeds A..B | --twice N | --list FILE  [--steps N] [--plant NAME] [-v]\n");
 	return 2;
 }
 
@@ -245,6 +263,7 @@ int main(int argc, char **argv)
 {
 	uint64_t from = 0, to = 0, steps = DEFAULT_STEPS;
 	bool twice = false, some = false;
+	const char *list = NULL;
 
 	signal(SIGABRT, on_abort);
 	for (int i = 1; i < argc; i++) {
@@ -266,6 +285,10 @@ int main(int argc, char **argv)
 			some = true;
 		} else if (!strcmp(argv[i], "--steps")) {
 			steps = strtoull(arg, &end, 0);
+		} else if (!strcmp(argv[i], "--list")) {
+			list = arg;
+			i++;
+			continue;
 		} else if (!strcmp(argv[i], "--plant") && plant(arg)) {
 			i++;
 			continue;
@@ -274,6 +297,8 @@ int main(int argc, char **argv)
 			return usage();
 		i++;
 	}
+	if (list)
+		return run_list(list, steps);
 	if (!some || to < from)
 		return usage();
 	return twice ? run_twice(from, steps) : run_many(from, to, steps);

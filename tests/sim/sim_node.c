@@ -56,7 +56,7 @@ static int open_parts(void)
 		.max_io = SIM_MAX_IO, .max_inflight = SIM_SLOTS * (SIM_CLIENTS + 1),
 		.data_off = SIM_DATA_OFF
 	};
-	int err = pws_disk_open(&sim.node.loop, "disk", true, SIM_FIRST_BYTES, &sim_node.disk);
+	int err = pws_disk_open(&sim.node.loop, "disk", true, sim.sw.first_bytes, &sim_node.disk);
 
 	ko.disk = ko.verify_arg = sim_node.disk;
 	if (!err)

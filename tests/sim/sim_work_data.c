@@ -15,14 +15,18 @@ static const struct pwc_layout layout = { 1, PWC_CHUNK_BYTES };
 
 static void drop_handle(struct sim_worker *k)
 {
-	if (k->hd)
-		k->hd->users--;
+	if (!k->hd)
+		return;
+	k->hd->users--;
+	if (k->hd->maybe_gone)
+		sim_handle_close(k->c, k->hd);
 }
 
 /* true: the result is one that this operation may not have. */
 static bool is_wrong(struct sim_worker *k, int err, const char *what)
 {
-	bool gone = k->hd && k->hd->maybe_gone && err == -ESTALE;
+	bool gone = k->hd && k->hd->maybe_gone &&
+		    (err == -ESTALE || (sim.sw.interval && (err == -EISDIR || err == -EINVAL)));
 
 	if (!err || gone || sim_work_excused(k, err))
 		return false;
@@ -37,10 +41,10 @@ static void on_written(struct sim_worker *k, int err, const struct pw_cmd *rsp, 
 	bool refused = err == -ESTALE || (err == -ENOSPC && sim.sw.nospc);
 
 	(void)out_len;
-	drop_handle(k);
 	k->w = NULL;
 	if (!refused || err == -ESTALE)
 		is_wrong(k, err, "WRITE or truncation");
+	drop_handle(k);
 	if (err) {
 		sim_data_end(w, err, !refused, 0, 0);
 		return;
@@ -58,7 +62,7 @@ static void draw_range(uint64_t *ret_off, uint32_t *ret_len)
 	uint64_t off = sim_below(SIM_RND_WORK, FILE_BYTES / WORD) * WORD;
 	uint64_t len = 1 + sim_below(SIM_RND_WORK, 64);
 
-	switch (sim_below(SIM_RND_WORK, 6)) {
+	switch (sim.sw.nospc ? 0 : sim_below(SIM_RND_WORK, 6)) {
 	case 0:
 		len = 1 + sim_below(SIM_RND_WORK, SIM_MAX_IO / WORD);
 		break;
@@ -117,11 +121,11 @@ static void cut_some(struct sim_worker *k)
 static void on_read(struct sim_worker *k, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
 	(void)rsp;
-	drop_handle(k);
 	if (!err)
 		sim_data_read(k->ino, k->off, k->len, k->out, out_len, k->inv);
 	else
 		is_wrong(k, err, "READ");
+	drop_handle(k);
 }
 
 void sim_work_read(struct sim_worker *k, uint64_t ino, uint64_t off, uint32_t len)
@@ -144,8 +148,9 @@ static void on_synced(struct sim_worker *k, int err, const struct pw_cmd *rsp, u
 {
 	(void)rsp;
 	(void)out_len;
+	is_wrong(k, err, "FSYNC");
 	drop_handle(k);
-	if (is_wrong(k, err, "FSYNC") || err)
+	if (err)
 		return;
 	sim_data_synced(k->inv);
 	sim_names_synced(k->inv);

@@ -8,6 +8,12 @@
 
 static const struct pw_cred cred = { 1000, 1000 };
 
+/* Began before a power cut: what it tells may be gone. See sim_clients_lost(). */
+static bool is_recent(const struct sim_worker *k)
+{
+	return k->begin_ns > k->c->lost_ns;
+}
+
 static void take_attr(struct sim_worker *k, const struct pw_attr *a)
 {
 	struct sim_ns_op *op = k->ns;
@@ -16,7 +22,7 @@ static void take_attr(struct sim_worker *k, const struct pw_attr *a)
 	op->r_nlink = a->nlink;
 	op->r_change = a->change;
 	op->r_dir = S_ISDIR(a->mode);
-	if (a->nlink)
+	if (a->nlink && is_recent(k))
 		sim_known_add(a->ino, op->r_dir);
 }
 
@@ -37,7 +43,8 @@ static void take_entries(struct sim_worker *k, uint32_t len, const struct pw_cmd
 			return;
 		}
 		k->ns->r_ents[i] = d->attr.ino;
-		sim_known_add(d->attr.ino, S_ISDIR(d->attr.mode));
+		if (is_recent(k))
+			sim_known_add(d->attr.ino, S_ISDIR(d->attr.mode));
 	}
 	if (more || !rsp->readdir_rsp.eof)
 		sim_fail("names: a malformed or unfinished listing");
@@ -65,7 +72,7 @@ static void keep_open(struct sim_worker *k, const struct pw_attr *a)
 {
 	pwc_opens_add(&k->c->opens, a->ino, a->change);
 	k->reserved = false;
-	if (!sim_handle_new(k->c, a->ino))
+	if (!is_recent(k) || !sim_handle_new(k->c, a->ino))
 		pwc_opens_put(&k->c->opens, a->ino);
 }
 
@@ -248,12 +255,17 @@ void sim_work_open(struct sim_worker *k)
 }
 
 /* As close(2): answered at once, told to the node behind it. */
+void sim_handle_close(struct sim_client *c, struct sim_handle *hd)
+{
+	if (!hd->ino || hd->users)
+		return;
+	pwc_opens_put(&c->opens, hd->ino);
+	hd->ino = 0;
+}
+
 void sim_work_close(struct sim_worker *k)
 {
 	struct sim_handle *hd = &k->c->handle[sim_below(SIM_RND_WORK, SIM_HANDLES)];
 
-	if (!hd->ino || hd->users)
-		return;
-	pwc_opens_put(&k->c->opens, hd->ino);
-	hd->ino = 0;
+	sim_handle_close(k->c, hd);
 }
