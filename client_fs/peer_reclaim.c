@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* peer_reclaim.c -- after a reconnect: tell the node which inodes are open here, before anything else
+/* peer_reclaim.c -- after a reconnect: tell the node which inodes are open here, before anything
+ * else
  *
- * The list replaces what the node may remember of this client. It goes out on slot 0, a page at a time, each
- * page after the answer to the one before.
+ * The list replaces what the node may remember of this client. It goes out on slot 0, a page at a
+ * time, each page after the answer to the one before.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* placement.c -- chunk i of an inode lives on node (first + i) mod n, where first comes from the inode */
+/* placement.c -- chunk i of an inode lives on node (first + i) mod n, where first comes from the
+ * inode */
 #include <errno.h>
 
 #include "client_fs/placement.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* placement.h -- pure: which node serves which bytes of a file; no I/O, no clock
  *
- * A file is striped in chunks over the nodes of its layout. Legs that are neighbours on one node are one
- * leg, so that with one node a request is always one message.
+ * A file is striped in chunks over the nodes of its layout. Legs that are neighbours on one node
+ * are one leg, so that with one node a request is always one message.
  */
 #ifndef PWC_PLACEMENT_H
 #define PWC_PLACEMENT_H

@@ -4,7 +4,8 @@
  *	if (PW_PLANT("ack-before-flush"))
  *		return false;
  *
- * Compiled out, as fault points are, unless PW_FAULT_POINTS is defined. The simulation chooses one by name.
+ * Compiled out, as fault points are, unless PW_FAULT_POINTS is defined. The simulation chooses one
+ * by name.
  * Thread: set before anything runs.
  */
 #ifndef PW_PLANT_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* meta.c -- building blocks of namespace operations, and the table that finds them
  *
- * What can fail: a row that cannot be decoded is -EBADMSG here and EIO for the application; everything else
- * is a POSIX answer. Nothing here blocks, allocates or looks at a clock.
+ * What can fail: a row that cannot be decoded is -EBADMSG here and EIO for the application;
+ * everything else is a POSIX answer. Nothing here blocks, allocates or looks at a clock.
  */
 #include <errno.h>
 #include <string.h>
@@ -191,8 +191,8 @@ int pws_meta_ino_alloc(struct pws_meta *m, struct pws_txn *t, uint64_t *ret)
 	ino = m->next_ino++;
 	if (ino >= m->ino_limit)
 		m->ino_limit += INO_RUN;
-	/* Compared with the row, not with what this call did: an attempt that is run again after a conflict
-	 * must put the row again. */
+	/* Compared with the row, not with what this call did: an attempt that is run again after
+	 * a conflict must put the row again. */
 	if (stored < m->ino_limit)
 		pws_txn_put(t, pws_key_slice(&k),
 			    (struct pws_slice){ &m->ino_limit, sizeof(m->ino_limit) });

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* meta.h -- namespace operations: each is one pure attempt function over a transaction
  *
- * node_req.c owns request life, replay and answers; this directory owns what a LOOKUP or RENAME *means*.
- * An attempt reads rows, decides, puts rows and fills the answer; it may run several times.
- * Clocks come from the caller (op->now_ns), so that an attempt is a function of its inputs.
+ * node_req.c owns request life, replay and answers; this directory owns what a LOOKUP or RENAME
+ * *means*. An attempt reads rows, decides, puts rows and fills the answer; it may run several
+ * times. Clocks come from the caller (op->now_ns), so that an attempt is a function of its inputs.
  * Thread: loop thread.
  */
 #ifndef PWS_META_H
@@ -34,8 +34,9 @@ struct pws_meta_op {
 	/* Results that node_req.c acts on after the commit */
 	uint64_t opened_ino; /* CREATE, OPEN: count an open for this client */
 	uint64_t orphan_ino; /* nlink went to 0: may be reclaimed when nobody has it open */
-	bool truncate; /* CREATE or OPEN with truncation of a non-empty file: node_req.c truncates first,
-			* then runs the operation again (the flag is cleared by an empty file) */
+	/* CREATE or OPEN with truncation of a non-empty file: node_req.c truncates first, then runs
+	 * the operation again (the flag is cleared by an empty file) */
+	bool truncate;
 };
 
 /**
@@ -65,7 +66,8 @@ int pws_meta_setattr(struct pws_meta_op *op, struct pws_txn *t, struct pws_inode
 /* First start: root directory (mode 0755, root), A row. */
 int pws_meta_format_attempt(struct pws_txn *t, int64_t now_ns);
 
-/* Name of a file for log lines: best effort by its parent hint; "inode N" if it is not found. Slow. */
+/* Name of a file for log lines: best effort by its parent hint; "inode N" if it is not found.
+ * Slow. */
 void pws_meta_path(struct pws_meta *m, struct pws_kv *kv, uint64_t ino, char *buf, size_t len);
 
 #endif

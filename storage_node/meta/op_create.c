@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_create.c -- operations that make names: MKNODE (mkdir, mknod, symlink), CREATE, LINK
  *
- * Group and set-gid follow the parent directory as local Linux filesystems do it (inode_init_owner in
- * fs/inode.c): in a set-gid directory the new object takes its group, and a new directory the bit too.
+ * Group and set-gid follow the parent directory as local Linux filesystems do it (inode_init_owner
+ * in fs/inode.c): in a set-gid directory the new object takes its group, and a new directory the
+ * bit too.
  */
 #include <errno.h>
 #include <string.h>
@@ -122,9 +123,9 @@ int pws_meta_op_mknode(struct pws_meta_op *op, struct pws_txn *t)
 	return err ? err : node_make(op, t, &n);
 }
 
-/* A name that exists is refused also without O_EXCL, with ESTALE: the client's kernel thought that it was
- * free, so it has not checked whether this caller may open it. ESTALE makes it look again and then open the
- * file with the check (path_openat and do_filp_open in fs/namei.c). */
+/* A name that exists is refused also without O_EXCL, with ESTALE: the client's kernel thought
+ * that it was free, so it has not checked whether this caller may open it. ESTALE makes it look
+ * again and then open the file with the check (path_openat and do_filp_open in fs/namei.c). */
 int pws_meta_op_create(struct pws_meta_op *op, struct pws_txn *t)
 {
 	struct new_node n;

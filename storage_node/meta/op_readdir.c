@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_readdir.c -- READDIR: one page of a directory, in cookie order, with attributes
  *
- * The cookie is the hash of the name, so it stays valid whatever is added or removed meanwhile. Names with
- * equal hashes are never parted: a page ends before them or after all of them.
+ * The cookie is the hash of the name, so it stays valid whatever is added or removed meanwhile.
+ * Names with equal hashes are never parted: a page ends before them or after all of them.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_rename.c -- RENAME, with NOREPLACE and EXCHANGE, in one transaction
  *
- * Everything that could make it wrong later is read here, and so checked at commit: both entries, both
- * parents, the moved inodes and, when a directory gets another parent, every ancestor of the target, so that
- * two renames at once cannot make a loop.
+ * Everything that could make it wrong later is read here, and so checked at commit: both entries,
+ * both parents, the moved inodes and, when a directory gets another parent, every ancestor of the
+ * target, so that two renames at once cannot make a loop.
  */
 #include <errno.h>
 #include <sys/stat.h>

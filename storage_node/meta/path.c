@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* path.c -- the path of an inode, for a log line that a person reads
  *
- * Files have no back-pointer but the hint of where they were last linked, so this walks the entries of that
- * directory, up to a limit. Slow and best effort: only for errors.
+ * Files have no back-pointer but the hint of where they were last linked, so this walks the entries
+ * of that directory, up to a limit. Slow and best effort: only for errors.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -334,8 +334,9 @@ static void on_step(struct pw_ready *r)
 	}
 }
 
-int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o, const struct pwc_peer_ops *ops,
-		 void *owner, struct pw_identity *id, struct pwc_peer **ret)
+int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o,
+		 const struct pwc_peer_ops *ops, void *owner, struct pw_identity *id,
+		 struct pwc_peer **ret)
 {
 	struct pwc_peer *p = calloc(1, sizeof(*p));
 

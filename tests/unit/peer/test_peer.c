@@ -149,7 +149,9 @@ static void answer(const struct pw_cmd *req, uint32_t status, uint32_t len)
 
 static void start(uint32_t timeout_ms, uint32_t nr_slots)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470, .timeout_ms = timeout_ms };
+	const struct pwc_peer_opts o = { .host = "10.0.0.1",
+					 .port = 7470,
+					 .timeout_ms = timeout_ms };
 
 	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
 	pwc_peer_start(t.p);
@@ -430,7 +432,9 @@ static void test_start__wrong_key_is_final(void **state)
 
 static void test_start__gives_up_when_nobody_answers(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470, .connect_wait_ms = 2000 };
+	const struct pwc_peer_opts o = { .host = "10.0.0.1",
+					 .port = 7470,
+					 .connect_wait_ms = 2000 };
 	int i;
 
 	(void)state;
