@@ -220,11 +220,13 @@ static void on_statfs(struct pwc_call *c, int err, const struct pw_cmd *rsp, uin
 	struct statvfs st;
 
 	(void)out_len;
-	if (err) {
+	if (err && err != -EHOSTDOWN) {
 		fuse_reply_err(r->ll, -err);
 		return;
 	}
-	b = &rsp->statfs;
+	if (!err)
+		r->sh->last.space = rsp->statfs;
+	b = &r->sh->last.space;
 	st = (struct statvfs){
 		.f_bsize = b->bsize,
 		.f_frsize = b->bsize,
@@ -245,6 +247,7 @@ static void do_statfs(fuse_req_t ll, fuse_ino_t ino)
 
 	(void)ino;
 	cmd->ino.cred = cred_of(r);
+	r->call.brief = true; /* umount(8) asks, too */
 	pwc_req_call(r, on_statfs);
 }
 

@@ -43,6 +43,18 @@ static void answer_attr(struct pwc_req *r, const struct pw_attr *attr)
 	pwc_entry_valid(r->sh, &out->attr_valid, &out->attr_valid_nsec);
 	pwc_attr_to_fuse(attr, &out->attr);
 	pwc_entry_note(r->sh, attr);
+	if (r->nodeid == FUSE_ROOT_ID)
+		r->sh->last.root = *attr;
+	pwc_req_end(r, 0, sizeof(*out));
+}
+
+/* Not for the kernel to keep: it asks again, and waits for nothing. */
+static void answer_last_root(struct pwc_req *r)
+{
+	struct fuse_attr_out *out = (void *)r->out;
+
+	*out = (struct fuse_attr_out){ 0 };
+	pwc_attr_to_fuse(&r->sh->last.root, &out->attr);
 	pwc_req_end(r, 0, sizeof(*out));
 }
 
@@ -51,7 +63,9 @@ static void on_attr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 	struct pwc_req *r = pwc_req_of_call(c);
 
 	(void)out_len;
-	if (err)
+	if (err == -EHOSTDOWN)
+		answer_last_root(r);
+	else if (err)
 		pwc_req_end(r, err, 0);
 	else
 		answer_attr(r, &rsp->attr.attr);
@@ -63,6 +77,8 @@ void pwc_op_getattr_start(struct pwc_req *r)
 
 	cmd->ino.ino = r->nodeid;
 	cmd->ino.cred = (struct pw_cred){ r->uid, r->gid };
+	/* umount(8) looks at the mount point first: it must not hang on a node that is away */
+	r->call.brief = r->nodeid == FUSE_ROOT_ID;
 	pwc_req_call(r, on_attr);
 }
 
@@ -102,8 +118,8 @@ static uint32_t set_flags(uint32_t valid)
 	if (valid & FATTR_MTIME)
 		flags |= valid & FATTR_MTIME_NOW ? PW_SET_MTIME_NOW : PW_SET_MTIME;
 	/* With HANDLE_KILLPRIV_V2 a change of owner is the file system's to clear set-id bits
-	 * for. */
-	if (valid & (FATTR_UID | FATTR_GID) && !(valid & FATTR_MODE))
+	 * for; chown(path, -1, -1) is one too, and comes as a request to set nothing. */
+	if ((valid & (FATTR_UID | FATTR_GID) && !(valid & FATTR_MODE)) || !flags)
 		flags |= PW_SET_KILL_SUIDGID;
 	return flags;
 }

@@ -3,12 +3,14 @@
  *
  * Happy path: call -> slot -> POSTED -> answer and send both done -> done(). What can fail:
  *
- *	connection lost    POSTED -> PARKED; the same slot and seq go out again after the reconnect
- *	session lost       (lease over, or the node forgot us) a mutation that had gone out ends with -EIO: it
- *			   may or may not have happened, and sending it again could do it twice
- *	timeout, signal    PARKED or WAITING ends at once; its slot's next seq tells the node to forget it
+ *	connection lost	POSTED -> PARKED; the same slot and seq go out again after the reconnect
+ *	session lost	(lease over, or the node forgot us) a mutation that had gone out ends with
+ *			-EIO: it may or may not have happened, and sending it again could do it twice
+ *	timeout, signal	PARKED or WAITING ends at once, and so does a brief call: its slot's next
+ *			seq tells the node to forget it
  *
- * An answer is not enough to give a buffer back: the transport must have let go of the payload as well.
+ * An answer is not enough to give a buffer back: the transport must have let go of the payload as
+ * well.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -137,7 +139,8 @@ void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c)
 	}
 	if (p->state == PWC_PEER_UP)
 		p->stats.stall_slot++;
-	if (p->given_up || p->state == PWC_PEER_DEAD || p->state == PWC_PEER_STOPPING)
+	if (p->given_up || p->state == PWC_PEER_DEAD || p->state == PWC_PEER_STOPPING ||
+	    (c->brief && p->state != PWC_PEER_UP))
 		pw_timer_arm(p->loop, &p->tick, 0);
 	else if (p->opts.timeout_ms && !pw_timer_armed(&p->tick))
 		pwc_peer_tick_arm(p);
@@ -145,7 +148,8 @@ void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c)
 
 /* ---- ends that are not answers ---- */
 
-/* Ends what waits or is parked, as far as @want says; a posted call ends when its connection is down. */
+/* Ends what waits or is parked, as far as @want says; a posted call ends when its connection is
+ * down. */
 static void calls_end(struct pwc_peer *p, struct pw_list *list, int err,
 		      bool (*want)(struct pwc_peer *p, struct pwc_call *c))
 {
@@ -191,6 +195,12 @@ static bool want_timed_out(struct pwc_peer *p, struct pwc_call *c)
 	return true;
 }
 
+static bool want_brief(struct pwc_peer *p, struct pwc_call *c)
+{
+	(void)p;
+	return c->brief;
+}
+
 /* Fate unknown, and the node would take it for a new request. */
 static bool want_lost(struct pwc_peer *p, struct pwc_call *c)
 {
@@ -198,8 +208,8 @@ static bool want_lost(struct pwc_peer *p, struct pwc_call *c)
 	return mutates(c->send.cmd.op);
 }
 
-/* The list of opens that a new session begins with says already what it would have said. A session that lived on
- * does not take that list: there the RELEASE is sent again. */
+/* The list of opens that a new session begins with says already what it would have said. A
+ * session that lived on does not take that list: there the RELEASE is sent again. */
 static bool want_release(struct pwc_peer *p, struct pwc_call *c)
 {
 	(void)p;
@@ -209,6 +219,21 @@ static bool want_release(struct pwc_peer *p, struct pwc_call *c)
 void pwc_peer_tick_arm(struct pwc_peer *p)
 {
 	pw_timer_arm(p->loop, &p->tick, pw_loop_now(p->loop) + TIMEOUT_TICK_MS * PW_NS_PER_MS);
+}
+
+/* What does not wait for a node that is away. */
+static void brief_end(struct pwc_peer *p)
+{
+	calls_end(p, &p->waiting, -EHOSTDOWN, want_brief);
+	calls_end(p, &p->parked, -EHOSTDOWN, want_brief);
+}
+
+static void timed_out_end(struct pwc_peer *p)
+{
+	calls_end(p, &p->waiting, -EIO, want_timed_out);
+	calls_end(p, &p->parked, -EIO, want_timed_out);
+	if (!pw_list_empty(&p->waiting) || !pw_list_empty(&p->parked))
+		pwc_peer_tick_arm(p);
 }
 
 static void on_tick(struct pw_timer *t)
@@ -222,11 +247,10 @@ static void on_tick(struct pw_timer *t)
 		calls_end(p, &p->parked, -EIO, want_all);
 	} else if (p->state == PWC_PEER_STOPPING) {
 		calls_end(p, &p->waiting, -ESHUTDOWN, want_all);
-	} else if (p->opts.timeout_ms) {
-		calls_end(p, &p->waiting, -EIO, want_timed_out);
-		calls_end(p, &p->parked, -EIO, want_timed_out);
-		if (!pw_list_empty(&p->waiting) || !pw_list_empty(&p->parked))
-			pwc_peer_tick_arm(p);
+	} else {
+		brief_end(p);
+		if (p->opts.timeout_ms)
+			timed_out_end(p);
 	}
 }
 
@@ -281,7 +305,8 @@ static bool is_final(const struct pwc_peer *p, int err)
 {
 	if (p->was_up)
 		return false; /* somebody may be repairing it; the mount stays */
-	if (err == -EKEYREJECTED || err == -EPROTONOSUPPORT || err == -EMEDIUMTYPE || err == -EINVAL)
+	if (err == -EKEYREJECTED || err == -EPROTONOSUPPORT || err == -EMEDIUMTYPE ||
+	    err == -EINVAL)
 		return true;
 	return pw_loop_now(p->loop) >= p->start_ns + p->opts.connect_wait_ms * PW_NS_PER_MS;
 }
@@ -315,6 +340,7 @@ void pwc_peer_lost(struct pwc_peer *p, int err, const char *why)
 	if (p->state == PWC_PEER_UP || p->state == PWC_PEER_RECLAIMING)
 		p->ops->on_down(p, err, p->why_down);
 	p->state = p->was_up ? PWC_PEER_WAITING : PWC_PEER_CONNECTING;
+	brief_end(p);
 }
 
 static void on_down(struct pw_conn *conn, int err, const char *why)
@@ -487,8 +513,9 @@ static const struct pw_conn_ops conn_ops = {
 
 /* ---- life ---- */
 
-int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o, const struct pwc_peer_ops *ops,
-		 void *owner, struct pw_identity *id, struct pwc_peer **ret)
+int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o,
+		 const struct pwc_peer_ops *ops, void *owner, struct pw_identity *id,
+		 struct pwc_peer **ret)
 {
 	struct pwc_peer *p = calloc(1, sizeof(*p));
 	int err = -ENOMEM;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* peer.h -- the client's side of a session with one storage node
  *
- * A call is one request to the node. The peer gives it a slot (FIFO when none is free), sends it, and calls
- * done exactly once. It outlives connections: when one fails, the peer reconnects with back-off and jitter,
- * reclaims its opens on slot 0, and sends every unanswered call again with the same slot and seq, so that the
- * node applies it once. A mutation whose fate nobody knows (the node lost our session) ends with -EIO rather
- * than be applied twice; see WELCOME's SESSION_KNOWN.
- * Deadline: without timeout= a call waits for ever (the FUSE side lets a signal end the wait); with it, a
- * call that has waited that long while the node is unreachable ends with -EIO.
+ * A call is one request to the node. The peer gives it a slot (FIFO when none is free), sends it,
+ * and calls done exactly once. It outlives connections: when one fails, the peer reconnects with
+ * back-off and jitter, reclaims its opens on slot 0, and sends every unanswered call again with the
+ * same slot and seq, so that the node applies it once. A mutation whose fate nobody knows (the node
+ * lost our session) ends with -EIO rather than be applied twice; see WELCOME's SESSION_KNOWN.
+ * Deadline: without timeout= a call waits for ever (the FUSE side lets a signal end the wait); with
+ * it, a call that has waited that long while the node is unreachable ends with -EIO.
  * Thread: loop thread.      Allocates: at connect.      Must not know: FUSE.
  */
 #ifndef PWC_PEER_H
@@ -30,10 +30,13 @@ struct pwc_call {
 	uint8_t state; /* private to peer.c: see peer_impl.h */
 	void *owner; /* private to peer.c: the slot */
 	bool aborted; /* the caller no longer wants it: see pwc_call_abort() */
-	uint64_t deadline_ns; /* 0: none */
+	/* The caller's: it does not wait for a node that is away, but ends with -EHOSTDOWN. Only
+	 * for what changes nothing. */
+	bool brief;
 	uint64_t start_ns;
-	/* From the loop, never from within pwc_peer_call(). @err: 0 or -errno for the application. @rsp: the
-	 * answer's command, valid during the call; NULL when @err is local. @out_len: bytes in @out. */
+	/* From the loop, never from within pwc_peer_call(). @err: 0 or -errno for the
+	 * application. @rsp: the answer's command, valid during the call; NULL when @err is
+	 * local. @out_len: bytes in @out. */
 	void (*done)(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len);
 };
 
@@ -60,14 +63,16 @@ struct pwc_peer_ops {
 	void (*on_up)(struct pwc_peer *p, bool first); /* usable (again) */
 	void (*on_down)(struct pwc_peer *p, int err, const char *why); /* will try again */
 	void (*on_dead)(struct pwc_peer *p, int err, const char *why); /* will not */
-	/* Every inode that is open here, for RECLAIM: called after a reconnect until it returns false.
+	/* Every inode that is open here, for RECLAIM: called after a reconnect until it returns
+	 * false.
 	 * @iter starts at 0. */
 	bool (*next_open)(struct pwc_peer *p, uint64_t *iter, uint64_t *ino, uint32_t *opens);
 	void (*on_stopped)(struct pwc_peer *p);
 };
 
-int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o, const struct pwc_peer_ops *ops,
-		 void *owner, struct pw_identity *id, struct pwc_peer **ret);
+int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o,
+		 const struct pwc_peer_ops *ops, void *owner, struct pw_identity *id,
+		 struct pwc_peer **ret);
 void pwc_peer_free(struct pwc_peer *p); /* IDLE, DEAD or stopped */
 void pwc_peer_start(struct pwc_peer *p);
 /* GOODBYE, every call ends with -ESHUTDOWN, then on_stopped(). */
@@ -79,13 +84,14 @@ void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c);
 /**
  * pwc_call_abort - the caller was interrupted
  *
- * A call that was never sent ends with -EINTR. One that was sent goes on: only its answer says that its
- * buffers are free; while the node is unreachable it ends with -EINTR once the connection is drained, and
- * the slot stays taken until its fate is known.
+ * A call that was never sent ends with -EINTR. One that was sent goes on: only its answer says that
+ * its buffers are free; while the node is unreachable it ends with -EINTR once the connection is drained,
+ * and the slot stays taken until its fate is known.
  */
 void pwc_call_abort(struct pwc_peer *p, struct pwc_call *c);
 
-/* Ends everything that waits with -EIO now, and whatever comes until the node is back (umount -f). */
+/* Ends everything that waits with -EIO now, and whatever comes until the node is back (umount
+ * -f). */
 void pwc_peer_give_up(struct pwc_peer *p);
 
 void *pwc_peer_owner(const struct pwc_peer *p);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -410,6 +411,8 @@ int pwc_shard_new(struct pwc_shard **ret, const struct pwc_options *o,
 	sh->arena.fd = sh->mnt.fd = sh->signal_fd = -1;
 	sh->layout = (struct pwc_layout){ .nr_nodes = 1, .chunk_bytes = PWC_CHUNK_BYTES };
 	sh->max_io = 4096;
+	sh->last.root = (struct pw_attr){ .ino = FUSE_ROOT_ID, .mode = S_IFDIR | 0700, .nlink = 2 };
+	sh->last.space = (struct pw_body_statfs){ .bsize = 4096, .namelen = PW_NAME_MAX };
 	pw_sm_init(&sh->sm, &shard_type, PWC_SHARD_NEW);
 	pwc_stop_init(sh);
 	pw_ready_init(&sh->settle, settle);

@@ -48,6 +48,12 @@ struct pwc_shard_ops {
 	void (*on_unmounted)(struct pwc_shard *sh);
 };
 
+/* What umount(8) and df(1) get while the node is away: the last that was heard of it. */
+struct pwc_last {
+	struct pw_attr root;
+	struct pw_body_statfs space;
+};
+
 struct pwc_shard {
 	struct pw_sm sm;
 	struct pw_loop *loop;
@@ -61,6 +67,7 @@ struct pwc_shard {
 	struct pwc_opens opens;
 	struct pwc_stats stats;
 	struct pwc_entry_told told[PWC_ENTRY_TOLD_NR];
+	struct pwc_last last;
 
 	struct pwc_arena arena;
 	struct pwc_mount mnt;

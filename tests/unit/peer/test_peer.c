@@ -28,6 +28,7 @@ static struct {
 	struct test_call calls[NR];
 	uint32_t nr_up, nr_down, nr_dead, nr_stopped, opens;
 	int dead_err;
+	bool brief; /* of the next call */
 } t;
 
 static void on_up(struct pwc_peer *p, bool first)
@@ -107,6 +108,7 @@ static struct test_call *call(uint32_t i, enum pw_op op)
 	tc->call.out = tc->out;
 	tc->call.out_max = op == PW_OP_READ ? sizeof(tc->out) : 0;
 	tc->call.done = call_done;
+	tc->call.brief = t.brief;
 	pwc_peer_call(t.p, &tc->call);
 	return tc;
 }
@@ -358,6 +360,42 @@ static void test_timeout__ends_calls_while_the_node_is_away(void **state)
 	assert_int_equal(t.calls[2].err, 0);
 }
 
+static void test_brief__does_not_wait_for_a_node_that_is_away(void **state)
+{
+	struct test_call *sent, *patient, *late;
+	struct pw_cmd req;
+
+	(void)state;
+	start(0, 4);
+	t.brief = true;
+	sent = call(0, PW_OP_GETATTR);
+	t.brief = false;
+	patient = call(1, PW_OP_GETATTR);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	fake.connect_err = -ENETUNREACH;
+	assert_int_equal(sent->nr_done, 0);
+	lose();
+	assert_int_equal(sent->nr_done, 1);
+	assert_int_equal(sent->err, -EHOSTDOWN);
+	t.brief = true;
+	late = call(2, PW_OP_STATFS);
+	assert_int_equal(late->nr_done, 0);
+	fake_pass(&loop, 1);
+	assert_int_equal(late->nr_done, 1);
+	assert_int_equal(late->err, -EHOSTDOWN);
+	fake_pass(&loop, 60000);
+	assert_int_equal(patient->nr_done, 0);
+	/* Nothing is left of them: the slot goes on with the next call. */
+	fake.connect_err = 0;
+	retry(PW_WELCOME_SESSION_KNOWN);
+	reclaim_answer();
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	answer(&req, 0, 0);
+	assert_int_equal(patient->nr_done, 1);
+	assert_int_equal(patient->err, 0);
+	assert_int_equal(sent->nr_done + late->nr_done, 2);
+}
+
 static void test_abort__ends_at_once_what_is_not_with_the_node(void **state)
 {
 	struct test_call *sent, *parked;
@@ -459,6 +497,7 @@ int main(void)
 		CASE(test_reconnect__replays_with_the_same_slot_and_seq),
 		CASE(test_reconnect__lost_session_fails_changes_but_not_reads),
 		CASE(test_timeout__ends_calls_while_the_node_is_away),
+		CASE(test_brief__does_not_wait_for_a_node_that_is_away),
 		CASE(test_abort__ends_at_once_what_is_not_with_the_node),
 		CASE(test_give_up__fails_everything_until_the_node_is_back),
 		CASE(test_answer__to_nothing_ends_the_connection),
