@@ -126,7 +126,7 @@ struct pw_body_setattr {
 #define PW_SET_SIZE 8u
 #define PW_SET_ATIME 16u
 #define PW_SET_MTIME 32u
-#define PW_SET_ATIME_NOW 64u
+#define PW_SET_ATIME_NOW 64u /* the node's clock; wins over PW_SET_ATIME, does not need it */
 #define PW_SET_MTIME_NOW 128u
 #define PW_SET_CTIME 256u
 #define PW_SET_KILL_SUIDGID 512u /* a write or truncate by somebody who may not keep them */

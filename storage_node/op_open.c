@@ -2,8 +2,8 @@
 /* op_open.c -- OPEN, RELEASE and RECLAIM: who has what open
  *
  * Opens are counts in memory: a client that outlives the node gives them back with RECLAIM before
- * its other requests. An OPEN that truncates cuts first (op_truncate.c), then opens; a mark in the
- * reply row keeps the replay from cutting again.
+ * its other requests. An OPEN that truncates cuts first (op_truncate.c), then opens; of an empty
+ * file it only moves the times. A mark in the reply row keeps the replay from doing it again.
  */
 #include <errno.h>
 #include <string.h>
@@ -49,6 +49,10 @@ static int attempt(struct pws_txn *t)
 			return err;
 	}
 	err = pws_meta_attempt(&r->op, t);
+	/* an empty file was truncated right here: neither a replay nor another attempt does it
+	 * again */
+	if (!err && r->cmd.ino.flags & PW_OPEN_TRUNC && !r->op.truncate)
+		pws_req_put_mark(r, t);
 	if (err != -EAGAIN)
 		pws_req_count_open(r, err ? 0 : r->op.opened_ino);
 	return err;

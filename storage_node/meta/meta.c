@@ -94,8 +94,8 @@ void pws_meta_touch(struct pws_inode *i, int64_t now_ns, bool data)
 
 void pws_meta_kill_suidgid(struct pws_inode *i)
 {
-	if (!S_ISREG(i->mode))
-		return;
+	if (S_ISDIR(i->mode))
+		return; /* there they mean something else; chown(2) clears them of all the others */
 	i->mode &= ~(uint32_t)S_ISUID;
 	if (i->mode & S_IXGRP)
 		i->mode &= ~(uint32_t)S_ISGID;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* op_lookup.c -- operations that only read: LOOKUP, GETATTR, READLINK, OPEN, STATFS */
+/* op_lookup.c -- operations that only read: LOOKUP, GETATTR, READLINK, STATFS; and OPEN,
+ * which only reads but for O_TRUNC */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -55,6 +56,13 @@ int pws_meta_op_readlink(struct pws_meta_op *op, struct pws_txn *t)
 	return 0;
 }
 
+/* O_TRUNC of an empty file has nothing to cut, but its times change as for any other. */
+static void truncate_empty(struct pws_meta_op *op, struct pws_txn *t, struct pws_inode *i)
+{
+	pws_meta_wrote(i, 0, op->now_ns, op->cmd->ino.cred.uid != 0);
+	pws_meta_inode_put(t, op->cmd->ino.ino, i, (struct pws_slice){ NULL, 0 });
+}
+
 int pws_meta_op_open(struct pws_meta_op *op, struct pws_txn *t)
 {
 	const struct pw_body_ino *b = &op->cmd->ino;
@@ -63,8 +71,11 @@ int pws_meta_op_open(struct pws_meta_op *op, struct pws_txn *t)
 
 	if (err)
 		return err;
-	if (b->flags & PW_OPEN_TRUNC && S_ISREG(i.mode) && i.size)
-		op->truncate = true;
+	if (b->flags & PW_OPEN_TRUNC && S_ISREG(i.mode)) {
+		op->truncate = i.size;
+		if (!op->truncate)
+			truncate_empty(op, t, &i);
+	}
 	op->opened_ino = b->ino;
 	pws_meta_answer_attr(op, b->ino, &i);
 	return 0;
@@ -80,7 +91,8 @@ int pws_meta_op_statfs(struct pws_meta_op *op, struct pws_txn *t)
 	s->bsize = 4096;
 	s->blocks = total / s->bsize;
 	s->bfree = s->bavail = free_bytes / s->bsize;
-	/* Inodes come out of the same space: as many as would fit. A row of a file is about 400 bytes. */
+	/* Inodes come out of the same space: as many as would fit. A row of a file is about 400
+	 * bytes. */
 	s->ffree = free_bytes / 400;
 	s->files = total / 400;
 	s->namelen = PW_NAME_MAX;

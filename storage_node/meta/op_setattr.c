@@ -33,9 +33,9 @@ int pws_meta_setattr(struct pws_meta_op *op, struct pws_txn *t, struct pws_inode
 		i->uid = b->uid;
 	if (b->valid & PW_SET_GID)
 		i->gid = b->gid;
-	if (b->valid & PW_SET_ATIME)
+	if (b->valid & (PW_SET_ATIME | PW_SET_ATIME_NOW))
 		i->atime_ns = b->valid & PW_SET_ATIME_NOW ? op->now_ns : b->atime_ns;
-	if (b->valid & PW_SET_MTIME)
+	if (b->valid & (PW_SET_MTIME | PW_SET_MTIME_NOW))
 		i->mtime_ns = b->valid & PW_SET_MTIME_NOW ? op->now_ns : b->mtime_ns;
 	pws_meta_touch(i, op->now_ns, false);
 	return 0;

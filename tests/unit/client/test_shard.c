@@ -403,6 +403,9 @@ static void test_setattr__each_field(void **state)
 	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
 	assert_int_equal(fake.last.setattr.valid, PW_SET_UID | PW_SET_GID | PW_SET_KILL_SUIDGID);
 	assert_int_equal(fake.last.setattr.gid, 6);
+	in = (struct fuse_setattr_in){ .valid = FATTR_FH }; /* chown(path, -1, -1) */
+	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
+	assert_int_equal(fake.last.setattr.valid, PW_SET_KILL_SUIDGID);
 	in = (struct fuse_setattr_in){ .valid = FATTR_SIZE | FATTR_KILL_SUIDGID, .size = 77 };
 	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
 	assert_int_equal(fake.last.setattr.valid, PW_SET_SIZE | PW_SET_KILL_SUIDGID);

@@ -207,9 +207,35 @@ static void test_random__each_request_applies_once(void **state)
 	}
 }
 
+static void test_open__truncates_an_empty_file_once(void **state)
+{
+	static const uint8_t data[500];
+	static struct fx f;
+	struct pw_conn *c;
+	struct pw_cmd cmd;
+	uint64_t ino, change;
+
+	(void)state;
+	fx_init(&f);
+	c = fx_connect(&f, 1, 1);
+	ino = fx_file(&f, c, 1, "a");
+	cmd = fx_send(&f, c, 1, 2, fx_ino(PW_OP_OPEN, ino, PW_OPEN_TRUNC | PW_OPEN_WRITE), NULL);
+	assert_int_equal(fx_wait(&f, c), 0);
+	change = f.rsp.attr.attr.change;
+	assert_int_equal(fx_call(&f, c, 1, 1, fx_io(PW_OP_WRITE, ino, 0, 500, 0), data), 0);
+	fx_restart(&f);
+	c = fx_connect(&f, 1, 2);
+	assert_true(fake_deliver(c, &cmd, NULL));
+	assert_int_equal(fx_wait(&f, c), 0);
+	assert_int_equal(f.rsp.attr.attr.size, 500);
+	assert_int_equal(f.rsp.attr.attr.change, change + 1);
+	fx_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_open__truncates_an_empty_file_once),
 		cmocka_unit_test(test_random__each_request_applies_once),
 	};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_meta.c -- namespace operations over the memory engine, each through a real transaction
  *
- * The suite runs twice: plain, and with injected conflicts, lost commits and asynchronous reads, which must
- * not change a single answer.
+ * The suite runs twice: plain, and with injected conflicts, lost commits and asynchronous reads,
+ * which must not change a single answer.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -166,7 +166,8 @@ static int setup(void **state)
 
 static int setup_faults(void **state)
 {
-	/* Lost commits only: with an applied one the retry needs the reply row, which is node_req.c's. */
+	/* Lost commits only: with an applied one the retry needs the reply row, which is
+	 * node_req.c's. */
 	const struct pws_kv_mem_faults f = { .conflict = 200, .unknown_lost = 100,
 					     .read_async = 200, .delay_ns_max = 10000 };
 
@@ -417,6 +418,79 @@ static void test_setattr__times_and_set_id(void **state)
 	assert_int_equal(op_run(), -ESTALE);
 }
 
+static int set_only(uint64_t ino, uint32_t valid)
+{
+	cmd_begin(PW_OP_SETATTR, NULL, NULL);
+	w->cmd.setattr.ino = ino;
+	w->cmd.setattr.valid = valid;
+	return op_run();
+}
+
+/* As the client sends it: utimensat(2) with UTIME_NOW is the one bit, without a time. */
+static void test_setattr__now_is_the_nodes_clock(void **state)
+{
+	struct pw_attr before, after;
+	uint64_t f;
+
+	(void)state;
+	f = make(PWS_ROOT_INO, "f", S_IFREG | 0755);
+	before = getattr(f);
+	assert_int_equal(set_only(f, PW_SET_MTIME_NOW), 0);
+	after = getattr(f);
+	assert_true(after.mtime_ns > before.mtime_ns);
+	assert_int_equal(after.atime_ns, before.atime_ns);
+	assert_int_equal(set_only(f, PW_SET_ATIME_NOW), 0);
+	assert_true(getattr(f).atime_ns > before.atime_ns);
+	assert_int_equal(getattr(f).mtime_ns, after.mtime_ns);
+}
+
+static void test_setattr__set_id_goes_of_all_but_directories(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t mode, want;
+	} row[] = {
+		{ "file", S_IFREG | 06755, 0755 },
+		{ "lock", S_IFREG | 06745, 02745 }, /* set-gid without group x: a mandatory lock */
+		{ "fifo", S_IFIFO | 06755, 0755 },
+		{ "dir", S_IFDIR | 06755, 06755 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PW_ARRAY_SIZE(row); i++) {
+		uint64_t ino = make(PWS_ROOT_INO, row[i].name, row[i].mode);
+
+		assert_int_equal(set_only(ino, PW_SET_KILL_SUIDGID), 0);
+		assert_int_equal(getattr(ino).mode & 07777, row[i].want);
+	}
+}
+
+static void test_open__truncating_an_empty_file_moves_its_times(void **state)
+{
+	struct pw_attr before, after;
+	uint64_t f;
+
+	(void)state;
+	f = make(PWS_ROOT_INO, "f", S_IFREG | S_ISUID | 0755);
+	before = getattr(f);
+	cmd_begin(PW_OP_OPEN, NULL, NULL);
+	w->cmd.ino.ino = f;
+	w->cmd.ino.flags = PW_OPEN_WRITE;
+	assert_int_equal(op_run(), 0);
+	assert_int_equal(getattr(f).change, before.change);
+	cmd_begin(PW_OP_OPEN, NULL, NULL);
+	w->cmd.ino.ino = f;
+	w->cmd.ino.flags = PW_OPEN_WRITE | PW_OPEN_TRUNC;
+	w->cmd.ino.cred = (struct pw_cred){ 1000, 100 };
+	assert_int_equal(op_run(), 0);
+	assert_false(w->op.truncate);
+	after = getattr(f);
+	assert_int_equal(after.change, before.change + 1);
+	assert_true(after.mtime_ns > before.mtime_ns);
+	assert_true(after.ctime_ns > before.ctime_ns);
+	assert_int_equal(after.mode & 07777, 0755);
+}
+
 static void test_path__is_found_by_the_hints(void **state)
 {
 	char buf[256];
@@ -452,6 +526,9 @@ int main(void)
 		BOTH(test_create__existing_name_sends_the_kernel_back),
 		BOTH(test_full_disk__makes_nothing_new_but_deletes),
 		BOTH(test_setattr__times_and_set_id),
+		BOTH(test_setattr__now_is_the_nodes_clock),
+		BOTH(test_setattr__set_id_goes_of_all_but_directories),
+		BOTH(test_open__truncating_an_empty_file_moves_its_times),
 		CASE(test_path__is_found_by_the_hints),
 	};
 
