@@ -37,7 +37,7 @@ struct pws_disk {
 	struct pw_ready ready;
 	uint32_t fail_nth[3];
 	int fail_err[3];
-	bool flip;
+	bool flip, broken;
 	struct pw_ready grown;
 	uint64_t grow_to;
 	void (*grow_done)(void *arg, int err);
@@ -117,7 +117,7 @@ static int transfer(struct pws_disk *d, enum pws_disk_op op, void *buf, uint64_t
 
 static void complete(struct pws_disk *d, struct pws_disk_io *io)
 {
-	io->err = PW_FAULT("fake_disk.io");
+	io->err = d->broken ? -EIO : PW_FAULT("fake_disk.io");
 	if (d->fail_nth[io->op] && !--d->fail_nth[io->op])
 		io->err = d->fail_err[io->op];
 	if (!io->err)
@@ -220,6 +220,12 @@ void fake_disk_flip_next_read(struct pws_disk *d)
 	d->flip = true;
 }
 
+void fake_disk_break(struct pws_disk *d)
+{
+	d->broken = true;
+	fake_disk_hold(d, false);
+}
+
 void fake_disk_set_max(struct pws_disk *d, uint64_t max)
 {
 	assert(max <= d->capacity);
@@ -233,12 +239,23 @@ void fake_disk_on_write(struct pws_disk *d, void (*fn)(void *arg, uint64_t off, 
 	d->on_write_arg = arg;
 }
 
+/* To an area of zeros. */
+static void copy_touched(uint8_t *to, const uint8_t *from, uint64_t size)
+{
+	static const uint8_t zeros[PWS_BLOCK];
+
+	for (uint64_t at = 0; at < size; at += PWS_BLOCK) {
+		if (memcmp(from + at, zeros, PWS_BLOCK))
+			memcpy(to + at, from + at, PWS_BLOCK);
+	}
+}
+
 struct pws_disk *fake_disk_after_power_cut(struct pws_disk *d)
 {
 	struct pws_disk *n = fake_disk_new(d->loop, d->size, d->capacity);
 	struct pw_list *pos;
 
-	memcpy(n->now, d->media, d->size);
+	copy_touched(n->now, d->media, d->size);
 	for (uint64_t i = 0; i < d->size / SECTOR; i++) {
 		if (d->dirty[i] && pw_random_below(2))
 			memcpy(n->now + i * SECTOR, d->now + i * SECTOR, SECTOR);
@@ -252,7 +269,7 @@ struct pws_disk *fake_disk_after_power_cut(struct pws_disk *d)
 				memcpy(n->now + io->off + at, (uint8_t *)io->buf + at, SECTOR);
 		}
 	}
-	memcpy(n->media, n->now, n->size);
+	copy_touched(n->media, n->now, n->size);
 	return n;
 }
 

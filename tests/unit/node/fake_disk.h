@@ -22,6 +22,8 @@ void fake_disk_fail(struct pws_disk *d, enum pws_disk_op op, uint32_t nth, int e
 void fake_disk_flip_next_read(struct pws_disk *d);
 /* Others fill the filesystem below: so much growth fails. */
 void fake_disk_set_max(struct pws_disk *d, uint64_t max);
+/* Everything in flight and to come ends in -EIO. */
+void fake_disk_break(struct pws_disk *d);
 /* What a reboot would find, in a new disk; @d stays as it is. */
 struct pws_disk *fake_disk_after_power_cut(struct pws_disk *d);
 /* Called for every write, before it completes; may be NULL. */

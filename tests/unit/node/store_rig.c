@@ -10,9 +10,12 @@
 
 #include <cmocka.h>
 
+#include "storage_node/meta_kv/journal_batch.h"
 #include "storage_node/store/chunk.h"
 
 #include "store_rig.h"
+
+#define RIG_JOURNAL_BYTES (2 * PW_ROUND_UP(PWS_BATCH_MAX_BYTES, PWS_BLOCK) + 65536ull)
 
 /* The engine: kv_mem, but for what is on media. media_seq() and wait() have no room for another
  * argument, so the rig that they serve is the newest one. */
@@ -55,6 +58,32 @@ void sr_flush(struct rig *rig)
 	}
 }
 
+uint64_t sr_journal_bytes(void)
+{
+	return RIG_JOURNAL_BYTES;
+}
+
+struct syncer {
+	struct pws_kv_waiter w;
+	bool done;
+};
+
+static void synced(struct pws_kv_waiter *w)
+{
+	pw_container_of(w, struct syncer, w)->done = true;
+}
+
+void sr_sync(struct rig *rig)
+{
+	struct syncer s = { .w = { .sync = true, .done = synced } };
+
+	s.w.seq = rig->kv->ops->last_seq(rig->kv);
+	pw_list_init(&s.w.node);
+	rig->kv->ops->wait(rig->kv, &s.w);
+	if (!vloop_run_until(rig->loop, &s.done) || s.w.err)
+		fail_msg("the engine does not flush");
+}
+
 static void on_bad_block(void *arg, uint64_t ino, uint64_t chunk, uint32_t block)
 {
 	struct rig *rig = arg;
@@ -73,7 +102,7 @@ static int open_store(struct rig *rig)
 		.max_io = RIG_MAX_IO,
 		.max_inflight = RIG_INFLIGHT,
 		.disk = rig->disk,
-		.data_off = RIG_DATA_OFF,
+		.data_off = rig->data_off,
 		.memory_bytes = rig->o.memory_bytes,
 		.on_bad_block = on_bad_block,
 		.arg = rig,
@@ -89,6 +118,43 @@ static int open_store(struct rig *rig)
 	}
 }
 
+static int open_mem(struct rig *rig)
+{
+	int err = pws_kv_mem_open(rig->loop, &rig->kv);
+
+	if (err)
+		return err;
+	real_ops = rig->kv->ops;
+	ops = *real_ops;
+	ops.media_seq = media_seq;
+	ops.wait = wait;
+	rig->kv->ops = &ops;
+	return 0;
+}
+
+static bool verify(void *arg, const struct pws_kv_mut *mut)
+{
+	struct rig *rig = arg;
+
+	return pws_store_verify_row(rig->disk, rig->data_off, mut);
+}
+
+static int open_journal(struct rig *rig)
+{
+	struct pws_kv_lmdb_opts o = {
+		.index_dir = "index",
+		.disk = rig->disk,
+		.journal_bytes = RIG_JOURNAL_BYTES,
+		.interval_ns = rig->o.interval_ns,
+		.map_bytes = PW_GIB,
+		.verify = verify,
+		.verify_arg = rig,
+	};
+
+	index_store_use(rig->index);
+	return pws_kv_lmdb_open(rig->loop, &o, &rig->kv);
+}
+
 int sr_new(struct rig **ret, const struct rig_opts *o)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
@@ -99,16 +165,14 @@ int sr_new(struct rig **ret, const struct rig_opts *o)
 	vrandom_seed(o->seed);
 	cur = rig;
 	rig->o = *o;
+	rig->data_off = o->journal ? RIG_JOURNAL_BYTES : RIG_DATA_OFF;
 	pw_list_init(&rig->media_waiters);
 	rig->loop = vloop_new();
 	rig->disk = fake_disk_new(rig->loop, size, PW_MAX(o->disk_max, size));
-	err = pws_kv_mem_open(rig->loop, &rig->kv);
+	if (o->journal)
+		rig->index = index_store_new();
+	err = o->journal ? open_journal(rig) : open_mem(rig);
 	if (!err) {
-		real_ops = rig->kv->ops;
-		ops = *real_ops;
-		ops.media_seq = media_seq;
-		ops.wait = wait;
-		rig->kv->ops = &ops;
 		err = pws_bufpool_new(nr_bufs, RIG_MAX_IO + 2 * PWS_BLOCK, &rig->bufs);
 	}
 	if (!err)
@@ -145,6 +209,43 @@ int sr_reopen(struct rig *rig)
 	return open_store(rig);
 }
 
+static void kv_stopped(void *arg, int err)
+{
+	*(bool *)arg = true;
+}
+
+static void close_kv(struct rig *rig)
+{
+	bool stopped = false;
+
+	if (!rig->kv)
+		return;
+	rig->kv->ops->stop(rig->kv, kv_stopped, &stopped);
+	if (!vloop_run_until(rig->loop, &stopped))
+		fail_msg("the engine does not stop");
+	rig->kv->ops->close(rig->kv);
+	rig->kv = NULL;
+}
+
+int sr_crash(struct rig *rig)
+{
+	struct pws_disk *disk = fake_disk_after_power_cut(rig->disk);
+	struct index_store *index = index_store_copy(rig->index);
+	int err;
+
+	/* what runs ends on a disk and an index that nobody will see */
+	fake_disk_break(rig->disk);
+	sr_run(rig);
+	close_store(rig);
+	close_kv(rig);
+	pws_disk_close(rig->disk);
+	index_store_free(rig->index);
+	rig->disk = disk;
+	rig->index = index;
+	err = open_journal(rig);
+	return err ? err : open_store(rig);
+}
+
 void sr_free(struct rig *rig)
 {
 	if (!rig)
@@ -152,9 +253,10 @@ void sr_free(struct rig *rig)
 	close_store(rig);
 	vloop_settle(rig->loop);
 	pws_bufpool_free(rig->bufs);
-	if (rig->kv)
-		rig->kv->ops->close(rig->kv);
+	close_kv(rig);
 	pws_disk_close(rig->disk);
+	if (rig->index)
+		index_store_free(rig->index);
 	vloop_free(rig->loop);
 	free(rig);
 }
@@ -162,6 +264,8 @@ void sr_free(struct rig *rig)
 /* The engine knows itself by its own table. */
 static void set_faults(struct rig *rig, const struct pws_kv_mem_faults *f)
 {
+	if (rig->o.journal)
+		return;
 	rig->kv->ops = real_ops;
 	pws_kv_mem_set_faults(rig->kv, f);
 	rig->kv->ops = &ops;
@@ -265,7 +369,7 @@ uint64_t sr_where(struct rig *rig, uint64_t ino, uint64_t file_block)
 	if (get_row(rig, &k, &rec))
 		return UINT64_MAX;
 	assert_int_equal(pws_segment_decode(rec.val, &row), 0);
-	return row.present & 1u << slot ? RIG_DATA_OFF + row.block[slot] * PWS_BLOCK : UINT64_MAX;
+	return row.present & 1u << slot ? rig->data_off + row.block[slot] * PWS_BLOCK : UINT64_MAX;
 }
 
 void sr_blocks(struct rig *rig, uint64_t *ret_free, uint64_t *ret_limbo, uint64_t *ret_all)

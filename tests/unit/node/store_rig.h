@@ -10,6 +10,7 @@
 #include "storage_node/store/store.h"
 
 #include "fake_disk.h"
+#include "index_map.h"
 #include "vloop.h"
 
 #define RIG_MAX_IO (128u << 10)
@@ -23,6 +24,9 @@ struct rig_opts {
 	uint64_t seed;
 	uint64_t disk_bytes, disk_max; /* 0: 64 MiB, as much */
 	uint64_t memory_bytes;
+	/* The journal engine on the same disk, in place of kv_mem: sr_crash() is possible. */
+	bool journal;
+	uint64_t interval_ns;
 };
 
 struct rig {
@@ -31,6 +35,8 @@ struct rig {
 	struct pws_kv *kv;
 	struct pws_kv_mem_faults faults;
 	struct pws_disk *disk;
+	struct index_store *index; /* of the journal engine */
+	uint64_t data_off;
 	struct pws_bufpool *bufs;
 	struct pws_store *store;
 	uint32_t nr_running;
@@ -82,13 +88,19 @@ int sr_new(struct rig **ret, const struct rig_opts *o);
 /* Closes the store and opens it again over the same rows and disk. */
 int sr_reopen(struct rig *rig);
 void sr_free(struct rig *rig); /* NULL is fine */
+/* The power goes now. Requests end in errors; then everything comes up on what the disk has kept.
+ * 0 or -errno of the recovery. */
+int sr_crash(struct rig *rig);
 void sr_set_faults(struct rig *rig, const struct pws_kv_mem_faults *f);
 /* An empty inode. */
 void sr_make(struct rig *rig, uint64_t ino);
 void sr_inode(struct rig *rig, uint64_t ino, struct pws_inode *ret);
 /* A record as it is. */
 void sr_put(struct rig *rig, struct pws_slice key, struct pws_slice val);
-/* Everything up to now is on media. */
+uint64_t sr_journal_bytes(void);
+/* Until everything that is committed is on media (journal). */
+void sr_sync(struct rig *rig);
+/* Held media only: everything up to now is flushed. */
 void sr_flush(struct rig *rig);
 
 struct rig_op *sr_op_new(struct rig *rig, enum rig_op_kind kind, uint64_t ino, uint64_t off,
