@@ -50,7 +50,7 @@ start_node a heartbeat=200ms dead=600ms
 find_paths
 for path in "${PATHS[@]}"; do
 	start_client "$path" "$TMPDIR/mnt-$path" "$(mount_options "$path")"
-	MNT[$path]=$TMPDIR/mnt-$path
+	MNT["$path"]=$TMPDIR/mnt-$path
 	start_client "soft-$path" "$TMPDIR/soft-$path" "$(mount_options "$path" timeout=2)"
 	start_client "busy-$path" "$TMPDIR/busy-$path" "$(mount_options "$path")"
 	start_client "idle-$path" "$TMPDIR/idle-$path" "$(mount_options "$path")"

@@ -14,14 +14,14 @@ check() {
 grown() { # FILE BYTES
 	[ "$(wc -c <"$1")" -ge "$2" ]
 }
-nr_clients() {
-	node_says a clients '#'
+no_clients() {
+	[ "$(node_says a clients '#')" = 0 ]
 }
 
 # A process that holds a piece of a dead FUSE server can hang the machine: nobody may do so.
 watcher_is_clean() { # PID of the client
 	local child
-	for child in $(cat "/proc/$1/task/$1/children"); do
+	for child in $(xargs -n 1 <"/proc/$1/task/$1/children"); do
 		if find "/proc/$child/fd" -lname '/dev/fuse' -o -lname '*io_uring*' -o -lname '*memfd*' |
 			grep -q .; then
 			fail "process $child has descriptors of the client $1"
@@ -66,7 +66,7 @@ signal.pause()' "$work/held" >"$held" &
 	is_alive "${NODE_PID[a]}" || fail "the node is gone"
 
 	# after the lease the session is over, and the file without a name too
-	wait_for 15 '[ "$(nr_clients)" = 0 ]' || fail "the session outlived its lease"
+	wait_for 15 no_clients || fail "the session outlived its lease"
 	wait_for 15 "[ \"\$(node_says a space free)\" -ge $((full + (12 << 20))) ]" ||
 		fail "the held file still takes space"
 	stop_pid "$holder" || true
@@ -75,7 +75,7 @@ signal.pause()' "$work/held" >"$held" &
 	check verify --dir "$work" --ledger "$ledger"
 	[ ! -e "$work/held" ] || fail "the file without a name has one again"
 	stop_client "$path"
-	wait_for 15 '[ "$(nr_clients)" = 0 ]' || fail "a client that said goodbye is still there"
+	wait_for 15 no_clients || fail "a client that said goodbye is still there"
 }
 
 start_node a heartbeat=200ms dead=600ms lease=1s max_data=512MiB

@@ -70,6 +70,13 @@ static bool node_is_quiet(void)
 	return sim_node_knows(0);
 }
 
+static uint64_t rest_until_ns;
+
+static bool has_rested(void)
+{
+	return sim.now_ns >= rest_until_ns;
+}
+
 static void work(uint64_t max_steps)
 {
 	sim_node_start();
@@ -91,6 +98,9 @@ static void finish(void)
 		sim_node_kill(false);
 	sim_clients_pause(true);
 	settle(sim_clients_idle, "calls are under way, or clients are not connected");
+	/* long enough for leases to run out and for whatever is collected by mistake to be gone */
+	rest_until_ns = sim.now_ns + (SIM_LEASE_MS + 1000) * PW_NS_PER_MS;
+	settle(has_rested, "time stands still");
 	if (sim.failed)
 		return;
 	sim_final_start();
