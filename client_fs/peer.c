@@ -5,7 +5,7 @@
  *
  *	connection lost	POSTED -> PARKED; the same slot and seq go out again after the reconnect
  *	session lost	(lease over, or the node forgot us) a mutation that had gone out ends with
- *			-EIO: it may or may not have happened, and sending it again could do it twice
+ *			-EIO: it may or may not have happened; again could be twice
  *	timeout, signal	PARKED or WAITING ends at once, and so does a brief call: its slot's next
  *			seq tells the node to forget it
  *

@@ -85,8 +85,8 @@ void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c);
  * pwc_call_abort - the caller was interrupted
  *
  * A call that was never sent ends with -EINTR. One that was sent goes on: only its answer says that
- * its buffers are free; while the node is unreachable it ends with -EINTR once the connection is drained,
- * and the slot stays taken until its fate is known.
+ * its buffers are free; while the node is unreachable it ends with -EINTR once the connection is
+ * drained, and the slot stays taken until its fate is known.
  */
 void pwc_call_abort(struct pwc_peer *p, struct pwc_call *c);
 

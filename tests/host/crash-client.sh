@@ -22,7 +22,8 @@ no_clients() {
 watcher_is_clean() { # PID of the client
 	local child
 	for child in $(xargs -n 1 <"/proc/$1/task/$1/children"); do
-		if find "/proc/$child/fd" -lname '/dev/fuse' -o -lname '*io_uring*' -o -lname '*memfd*' |
+		if find "/proc/$child/fd" -lname '/dev/fuse' -o -lname '*io_uring*' \
+			-o -lname '*memfd*' |
 			grep -q .; then
 			fail "process $child has descriptors of the client $1"
 		fi

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim.h -- the simulated world: one node, several clients, one thread, virtual time, one seed
  *
- * The real code of both programs runs in it; what is simulated stands behind the link-time seams: loop and
- * randomness (sim_loop.c), network (sim_net.c), disk (sim_disk.c), the checkpointed index (sim_index.c).
- * Each program is a sim_proc: it has a loop and a heap of its own (sim_heap.c), so that a kill -9 loses all
- * of its memory at once, and an orderly end shows what it leaked.
+ * The real code of both programs runs in it; what is simulated stands behind the link-time seams:
+ * loop and randomness (sim_loop.c), network (sim_net.c), disk (sim_disk.c), the checkpointed index
+ * (sim_index.c). Each program is a sim_proc: it has a loop and a heap of its own (sim_heap.c), so
+ * that a kill -9 loses all of its memory at once, and an orderly end shows what it leaked.
  * Everything that happens is drawn from the seed: the same seed gives the same trace.
  */
 #ifndef SIM_H
@@ -48,7 +48,8 @@ struct sim_proc {
 
 /* What the faults of a seed may be: rates and switches, drawn by sim_fault_draw(). */
 struct sim_swarm {
-	bool drops, delays, stalls, long_stalls, slow_disk, kills, power, client_crash, nospc, flips;
+	bool drops, delays, stalls, long_stalls, slow_disk, kills, power, client_crash, nospc,
+		flips;
 	bool disk_err, graceful, pauses, refuse;
 	bool interval; /* durability = interval */
 	uint64_t interval_ns;
@@ -80,12 +81,14 @@ extern struct sim sim;
 /* World events ------------------------------------------------------------------------------- */
 
 void sim_at(uint64_t when_ns, void (*fn)(void *arg, uint64_t aux), void *arg, uint64_t aux);
-static inline void sim_after(uint64_t ns, void (*fn)(void *arg, uint64_t aux), void *arg, uint64_t aux)
+static inline void sim_after(uint64_t ns, void (*fn)(void *arg, uint64_t aux), void *arg,
+			     uint64_t aux)
 {
 	sim_at(sim.now_ns + ns, fn, arg, aux);
 }
 
-/* Runs until @until says so, or nothing can happen any more, or the run failed. false: it did not. */
+/* Runs until @until says so, or nothing can happen any more, or the run failed. false: it did
+ * not. */
 bool sim_run(bool (*until)(void));
 void sim_init(uint64_t seed);
 void sim_fini(void);
@@ -128,7 +131,8 @@ uint32_t sim_net_nr_conns(void);
 
 void sim_disk_init(uint64_t fs_bytes);
 void sim_disk_fini(void);
-/* The node is gone: what was in flight is half done; @power: unflushed sectors are kept, lost or torn. */
+/* The node is gone: what was in flight is half done; @power: unflushed sectors are kept, lost or
+ * torn. */
 void sim_disk_crash(bool power);
 bool sim_disk_flip(uint64_t from_off); /* one bit at or behind @from_off; false: nothing is there */
 void sim_disk_fail_ios(uint32_t nr); /* the next ones end with EIO */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim_check.c -- looks into the node when nothing is under way: do all rows and the free map fit together?
+/* sim_check.c -- looks into the node when nothing is under way: do all rows and the free map fit
+ * together?
  *
- * names <-> inodes <-> rows of blocks <-> free map; no orphan, no dead tail, nothing behind the end of a file;
- * sessions and their reply rows only for clients that are there.
+ * names <-> inodes <-> rows of blocks <-> free map; no orphan, no dead tail, nothing behind the end
+ * of a file; sessions and their reply rows only for clients that are there.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -94,7 +95,8 @@ static void on_segment(const struct pws_kv_rec *rec)
 	}
 	f = found(ino);
 	if (!f) {
-		sim_fail("check: blocks of inode %llu, which is not there", (unsigned long long)ino);
+		sim_fail("check: blocks of inode %llu, which is not there",
+			 (unsigned long long)ino);
 		return;
 	}
 	for (uint32_t slot = 0; slot < PWS_SEGMENT_BLOCKS; slot++) {
@@ -160,8 +162,8 @@ uint64_t sim_node_nr_orphans(void)
 
 bool sim_node_idle(void)
 {
-	return sim_node_up() && !sim_node.node->nr_busy && pws_reclaim_idle(&sim_node.node->reclaim) &&
-	       !sim_node.node->reclaim.nr;
+	return sim_node_up() && !sim_node.node->nr_busy &&
+	       pws_reclaim_idle(&sim_node.node->reclaim) && !sim_node.node->reclaim.nr;
 }
 
 void sim_node_explain(void)
@@ -171,9 +173,9 @@ void sim_node_explain(void)
 
 	if (!sim_node.node)
 		return;
-	sim_trace("node: %u requests, %u reclaims, %llu orphans, %u inodes open", sim_node.node->nr_busy,
-		  sim_node.node->reclaim.nr_running, (unsigned long long)orphans,
-		  sim_node.node->opens.nr);
+	sim_trace("node: %u requests, %u reclaims, %llu orphans, %u inodes open",
+		  sim_node.node->nr_busy, sim_node.node->reclaim.nr_running,
+		  (unsigned long long)orphans, sim_node.node->opens.nr);
 	while (pws_opens_next(&sim_node.node->opens, &pos, &ino, &nr))
 		sim_trace("node: inode %llu is open %llu times", (unsigned long long)ino,
 			  (unsigned long long)nr);
@@ -218,9 +220,11 @@ void sim_node_check(void)
 		check_inode(&ck.f[i]);
 	pws_alloc_counts(c->alloc, &free_blocks, &limbo, &all);
 	if (!sim.failed && free_blocks + limbo + ck.nr_blocks != all)
-		sim_fail("check: %llu blocks free, %llu in limbo, %llu in rows: not the %llu that there are",
-			 (unsigned long long)free_blocks, (unsigned long long)limbo,
-			 (unsigned long long)ck.nr_blocks, (unsigned long long)all);
+		sim_fail(
+			"check: %llu blocks free, %llu in limbo, %llu in rows: not the %llu "
+			"that there are",
+			(unsigned long long)free_blocks, (unsigned long long)limbo,
+			(unsigned long long)ck.nr_blocks, (unsigned long long)all);
 	if (sim_node.node->opens.nr)
 		sim_fail("check: %u inodes count as open", sim_node.node->opens.nr);
 	if (!sim.client[0].alive && (ck.nr_clients || ck.nr_replies))

@@ -42,7 +42,8 @@ static void on_down(struct pwc_peer *p, int err, const char *why)
 	sim_trace("%s: down, %s (%s)", c->proc->name, pw_err_text(err), why);
 	if (!c->down_ns)
 		c->down_ns = sim.now_ns;
-	/* a power cut may have taken the session's record: what went out meanwhile has an unknown fate */
+	/* a power cut may have taken the session's record: what went out meanwhile has an
+	 * unknown fate */
 	if (sim.sw.interval && sim.sw.power)
 		c->lost_ns = sim.now_ns;
 }
@@ -69,7 +70,8 @@ static const struct pwc_peer_ops peer_ops = {
 	.on_stopped = on_stopped,
 };
 
-/* The node forgets a client that it does not hear of for a lease; what it had under way ends with EIO. */
+/* The node forgets a client that it does not hear of for a lease; what it had under way ends
+ * with EIO. */
 static void watch(void *arg, uint64_t aux)
 {
 	for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
@@ -167,8 +169,9 @@ void sim_client_crash(uint32_t nr)
 	sim_after(PW_NS_PER_MS + sim_below(SIM_RND_WORLD, PW_NS_PER_S), start_event, c, c->life);
 }
 
-/* Known limit of the product: with durability = interval a power cut can take the creation of a file that is
- * open, and its inode number is then given to another one. The workers let go of everything instead. */
+/* Known limit of the product: with durability = interval a power cut can take the creation of a
+ * file that is open, and its inode number is then given to another one. The workers let go of
+ * everything instead. */
 void sim_clients_lost(void)
 {
 	sim_work_init();

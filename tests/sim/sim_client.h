@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim_client.h -- one client: its process with the real peer and open table, and workers that use it */
+/* sim_client.h -- one client: its process with the real peer and open table, and workers that
+ * use it */
 #ifndef SIM_CLIENT_H
 #define SIM_CLIENT_H
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_data.c -- contents of files: which write may each word that was read come from?
  *
- * A word is 8 bytes: the number of its write and a mix of number, file and place, so that bytes of another
- * place, another file or another time are recognized. Rules for a read: the write had begun; no other write
- * (or truncation) that covers the word began after that one had ended and ended before the read began. What
- * a read has seen counts as ended from then on, acknowledged or not: it may not go away again.
- * Change numbers order the acknowledged writes of a file: they must be distinct and fit the ticks; at the end
- * that order gives the exact contents and size when the outcome of every write is known.
+ * A word is 8 bytes: the number of its write and a mix of number, file and place, so that bytes of
+ * another place, another file or another time are recognized. Rules for a read: the write had
+ * begun; no other write (or truncation) that covers the word began after that one had ended and
+ * ended before the read began. What a read has seen counts as ended from then on, acknowledged or
+ * not: it may not go away again. Change numbers order the acknowledged writes of a file: they must
+ * be distinct and fit the ticks; at the end that order gives the exact contents and size when the
+ * outcome of every write is known.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -89,7 +90,8 @@ static struct sim_file *need_file(uint64_t ino)
 	return file_of(ino);
 }
 
-/* Others may have seen it before its creator was told. Only a power cut makes a number free again. */
+/* Others may have seen it before its creator was told. Only a power cut makes a number free
+ * again. */
 void sim_data_created(uint64_t ino)
 {
 	const struct sim_file *f = file_of(ino);
@@ -107,8 +109,9 @@ struct sim_write *sim_data_begin(uint64_t ino, uint64_t off, uint32_t len)
 	w->off = w->append ? 0 : off;
 	w->end = len ? w->off + len : OPEN_END;
 	w->inv = ++sim.tick;
-	sim_trace("data: write %u [%llu of inode %llu at %llu, %u bytes", w->id, (unsigned long long)w->inv,
-		  (unsigned long long)ino, (unsigned long long)off, len);
+	sim_trace("data: write %u [%llu of inode %llu at %llu, %u bytes", w->id,
+		  (unsigned long long)w->inv, (unsigned long long)ino, (unsigned long long)off,
+		  len);
 	w->cuts_before = d.nr_cuts;
 	w->resp = w->acked = NOT_YET;
 	return w;
@@ -138,9 +141,11 @@ static void check_change(struct sim_write *w)
 			sim_fail("data: inode %llu: two changes have number %llu",
 				 (unsigned long long)w->f->ino, (unsigned long long)w->change);
 		else if (o->acked < w->inv && o->change > w->change)
-			sim_fail("data: inode %llu: change %llu was answered before change %llu began",
-				 (unsigned long long)w->f->ino, (unsigned long long)o->change,
-				 (unsigned long long)w->change);
+			sim_fail(
+				"data: inode %llu: change %llu was answered before change %llu "
+				"began",
+				(unsigned long long)w->f->ino, (unsigned long long)o->change,
+				(unsigned long long)w->change);
 		if (o->append && w->append && o->off < w->end && w->off < o->end)
 			for (uint32_t j = 0;; j++) {
 				if (j == w->f->nr) {
@@ -181,8 +186,8 @@ void sim_data_end(struct sim_write *w, int err, bool unknown, uint64_t off, uint
 
 /* Reads -------------------------------------------------------------------------------------- */
 
-/* What rules about one word: when the last write began that had surely ended before the read began; when the
- * last zeros ended that may be seen. */
+/* What rules about one word: when the last write began that had surely ended before the read
+ * began; when the last zeros ended that may be seen. */
 struct rule {
 	uint64_t barrier, zeros;
 };
@@ -221,7 +226,8 @@ static void seen(struct sim_write *w)
 	struct sim_file *f = w->f;
 
 	w->resp = PW_MIN(w->resp, sim.tick);
-	/* one that was not answered before the power cut is sent again after it: that tells nothing */
+	/* one that was not answered before the power cut is sent again after it: that tells
+	 * nothing */
 	if (!sim.sw.interval || w->acked >= d.cut_tick)
 		return;
 	/* it survived the power cut: then all that was acknowledged before it began did, too */
@@ -282,8 +288,8 @@ void sim_data_read(uint64_t ino, uint64_t off, uint32_t want, const void *buf, u
 
 	++sim.tick;
 	if (len > want || len % WORD)
-		sim_fail("data: inode %llu: a read of %u bytes returned %u", (unsigned long long)ino,
-			 want, len);
+		sim_fail("data: inode %llu: a read of %u bytes returned %u",
+			 (unsigned long long)ino, want, len);
 	add_rules(f, off, off + want, inv, r);
 	for (uint32_t i = 0; i < nr && !sim.failed; i++) {
 		uint64_t v = 0;
@@ -335,7 +341,8 @@ void sim_data_power_cut(void)
 
 static int by_change(const void *a, const void *b)
 {
-	const struct sim_write *x = *(struct sim_write *const *)a, *y = *(struct sim_write *const *)b;
+	const struct sim_write *x = *(struct sim_write *const *)a,
+			       *y = *(struct sim_write *const *)b;
 
 	return x->change < y->change ? -1 : x->change > y->change;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_disk.c -- storage_node/store/disk.h over memory that forgets when the power goes
  *
- * Each 4 KiB block has what is on the media and what the system has written: those of the second kind that no
- * flush has covered are dirty. A flush takes what is dirty when it begins and makes it stable when it ends. A
- * power cut decides for each dirty 512-byte sector: new, old, or torn within.
+ * Each 4 KiB block has what is on the media and what the system has written: those of the second
+ * kind that no flush has covered are dirty. A flush takes what is dirty when it begins and makes it
+ * stable when it ends. A power cut decides for each dirty 512-byte sector: new, old, or torn
+ * within.
  */
 #include <assert.h>
 #include <errno.h>

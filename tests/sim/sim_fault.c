@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_fault.c -- which faults a seed has, and when they strike
  *
- * Swarm testing: every class of faults is on or off for a whole seed, with a rate of its own; a few seeds have
- * none at all. A seed whose faults may hurt data that is on media (flipped bits) has no crashes: together they
- * would excuse everything.
+ * Swarm testing: every class of faults is on or off for a whole seed, with a rate of its own; a few
+ * seeds have none at all. A seed whose faults may hurt data that is on media (flipped bits) has no
+ * crashes: together they would excuse everything.
  */
 #include "tests/sim/sim.h"
 
@@ -45,8 +45,8 @@ void sim_fault_draw(void)
 		*w = (struct sim_swarm){ .disk_bytes = 64 * PW_MIB, .first_bytes = 8 * PW_MIB,
 					 .data_share = 500, .workers = 3 };
 	if (w->nospc) {
-		/* what the product keeps in reserve, and one to three MiB; the file does not grow: blocks are
-		 * used again and again */
+		/* what the product keeps in reserve, and one to three MiB; the file does not
+		 * grow: blocks are used again and again */
 		w->first_bytes = SIM_DATA_OFF + (9 + sim_below(SIM_RND_WORLD, 3)) * PW_MIB;
 		w->disk_bytes = w->first_bytes + 16 * PW_MIB;
 		w->data_share = 900;
@@ -54,8 +54,8 @@ void sim_fault_draw(void)
 	}
 	if (w->flips)
 		w->kills = w->power = w->graceful = false;
-	sim_trace("swarm:%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s, gap %llu ms, %u workers", w->drops ? " drops" : "",
-		  w->delays ? " delays" : "", w->stalls ? " stalls" : "",
+	sim_trace("swarm:%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s, gap %llu ms, %u workers",
+		  w->drops ? " drops" : "", w->delays ? " delays" : "", w->stalls ? " stalls" : "",
 		  w->long_stalls ? " long-stalls" : "", w->slow_disk ? " slow-disk" : "",
 		  w->kills ? " kills" : "", w->power ? " power" : "",
 		  w->client_crash ? " client-crash" : "", w->nospc ? " nospc" : "",
@@ -97,7 +97,8 @@ static void pause_proc(void)
 	if (!p->alive)
 		return;
 	ns = sim_below(SIM_RND_WORLD, ns);
-	sim_trace("fault: %s stands still for %llu ms", p->name, (unsigned long long)(ns / PW_NS_PER_MS));
+	sim_trace("fault: %s stands still for %llu ms", p->name,
+		  (unsigned long long)(ns / PW_NS_PER_MS));
 	p->loop.busy_until_ns = sim.now_ns + ns;
 }
 
@@ -167,7 +168,8 @@ static void on_fault(void *arg, uint64_t aux)
 	if (sim.quiet_phase)
 		return;
 	strike();
-	sim_after(PW_NS_PER_US + sim_below(SIM_RND_WORLD, 2 * sim.sw.fault_gap_ns), on_fault, arg, aux);
+	sim_after(PW_NS_PER_US + sim_below(SIM_RND_WORLD, 2 * sim.sw.fault_gap_ns), on_fault, arg,
+		  aux);
 }
 
 void sim_fault_start(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim_final.c -- the last look: every client reads its open files, the first one walks the whole tree */
+/* sim_final.c -- the last look: every client reads its open files, the first one walks the whole
+ * tree */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_heap.c -- a heap for each process: malloc and mmap are wrapped by the linker (--wrap)
  *
- * Memory comes from the real allocator (so that a sanitizer sees all of it); a set of live pointers for each
- * process knows what to free when it is killed. Outside of any process nothing is noted.
+ * Memory comes from the real allocator (so that a sanitizer sees all of it); a set of live pointers
+ * for each process knows what to free when it is killed. Outside of any process nothing is noted.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_index.c -- storage_node/meta_kv/kv_index.h: records in a map that survives the node
  *
- * An apply takes a while and then happens as a whole. When the node dies in between, it has happened or not.
+ * An apply takes a while and then happens as a whole. When the node dies in between, it has
+ * happened or not.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_loop.c -- the virtual clock: world events, loops of processes; also randomness and the log
  *
- * Whatever is due first happens: an event of the world (a message arrives, an io ends, a fault strikes) or a
- * turn of a process. Within a turn the order is that of common/loop.c: timers, then the ready list.
+ * Whatever is due first happens: an event of the world (a message arrives, an io ends, a fault
+ * strikes) or a turn of a process. Within a turn the order is that of common/loop.c: timers, then
+ * the ready list.
  */
 #include <assert.h>
 #include <stdarg.h>
@@ -319,7 +320,8 @@ static struct event pop_event(void)
 	size_t i = 0, child;
 
 	for (; (child = 2 * i + 1) < events.nr; i = child) {
-		if (child + 1 < events.nr && is_before(&events.heap[child + 1], &events.heap[child]))
+		if (child + 1 < events.nr &&
+		    is_before(&events.heap[child + 1], &events.heap[child]))
 			child++;
 		if (!is_before(&events.heap[child], &last))
 			break;

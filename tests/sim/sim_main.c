@@ -7,8 +7,8 @@
  *	sim --twice N			runs a seed twice and compares the traces
  *	sim --plant NAME ...		with a known bug planted (only where those are compiled in)
  *
- * A failure prints seed, step, what was wrong and the end of the trace; the exit code is 1. The same seed
- * fails in the same way.
+ * A failure prints seed, step, what was wrong and the end of the trace; the exit code is 1. The
+ * same seed fails in the same way.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -93,7 +93,8 @@ static void finish(void)
 	sim_trace("no more faults");
 	sim_net_heal();
 	sim_disk_fail_ios(0);
-	/* an engine that has seen an error of its disk says no to everything until it is started again */
+	/* an engine that has seen an error of its disk says no to everything until it is started
+	 * again */
 	if (sim.sw.disk_err && sim.node.alive)
 		sim_node_kill(false);
 	sim_clients_pause(true);
@@ -193,7 +194,8 @@ static double seconds(void)
 
 static int run_many(uint64_t from, uint64_t to, uint64_t max_steps)
 {
-	uint64_t steps = 0, ops = 0, kills = 0, power = 0, drops = 0, crashes = 0, stalls = 0, flips = 0;
+	uint64_t steps = 0, ops = 0, kills = 0, power = 0, drops = 0, crashes = 0, stalls = 0,
+		 flips = 0;
 	double start = seconds(), t;
 
 	for (uint64_t s = from; s <= to; s++) {
@@ -211,7 +213,8 @@ static int run_many(uint64_t from, uint64_t to, uint64_t max_steps)
 			printf("hash=%016llx\n", (unsigned long long)sim.hash);
 	}
 	t = seconds() - start;
-	printf("%llu seeds, %llu steps (%.0f/s), %llu operations; %llu kills, %llu power cuts, %llu cut and "
+	printf("%llu seeds, %llu steps (%.0f/s), %llu operations; %llu kills, "
+	       "%llu power cuts, %llu cut and "
 	       "%llu stalled connections, %llu client crashes, %llu flipped bits\n",
 	       (unsigned long long)(to - from + 1), (unsigned long long)steps, (double)steps / t,
 	       (unsigned long long)ops, (unsigned long long)kills, (unsigned long long)power,
@@ -265,7 +268,9 @@ static bool plant(const char *name)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim --seed N | --seeds A..B | --twice N | --list FILE  [--steps N] [--plant NAME] [-v]\n");
+	fprintf(stderr,
+		"usage: sim --seed N | --seeds A..B | --twice N | --list FILE  "
+		"[--steps N] [--plant NAME] [-v]\n");
 	return 2;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_names.c -- is the history of names linearizable?
  *
- * The whole namespace is one object with a small state. The history is walked in the order of its ticks with
- * the set of all states that it allows. An operation takes effect at some point between its begin and its
- * end: when one ends, every state in which it has not happened yet is led there through all sequences of
- * operations that are under way. Results are known when this runs, so wrong guesses die at once. An empty set
- * is a violation.
+ * The whole namespace is one object with a small state. The history is walked in the order of its
+ * ticks with the set of all states that it allows. An operation takes effect at some point between
+ * its begin and its end: when one ends, every state in which it has not happened yet is led there
+ * through all sequences of operations that are under way. Results are known when this runs, so
+ * wrong guesses die at once. An empty set is a violation.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,7 +38,8 @@ static struct {
 	uint32_t nr_ev, cap_ev;
 	uint32_t pending[64]; /* op + 1 of each bit of state.done; 0: free */
 	struct set now, past; /* past: states since the last fsync, for durability = interval */
-	uint64_t *past_tick; /* owns: when each state of past was last the one; as many as past.cap */
+	/* owns: when each state of past was last the one; as many as past.cap */
+	uint64_t *past_tick;
 	uint32_t cap_past_tick;
 	bool past_full;
 } h;
@@ -190,8 +191,8 @@ static void normalize(struct sim_ns_state *s)
 }
 
 /* All states that can be reached from @from until operation @last_bit has happened. */
-static void explore(const struct sim_ns_state *from, uint32_t last_bit, struct set *seen, struct set *out,
-		    uint64_t tick)
+static void explore(const struct sim_ns_state *from, uint32_t last_bit, struct set *seen,
+		    struct set *out, uint64_t tick)
 {
 	uint32_t first = seen->nr;
 

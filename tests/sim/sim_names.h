@@ -19,7 +19,8 @@ struct sim_ns_inode {
 struct sim_ns_state {
 	uint64_t done; /* bits of operations under way that have happened */
 	struct sim_ns_inode i[SIM_NS_INODES]; /* 0: root */
-	uint8_t ent[SIM_NS_INODES][SIM_NAMES]; /* index + 1 of what each name of a directory means; 0: nothing */
+	/* index + 1 of what each name of a directory means; 0: nothing */
+	uint8_t ent[SIM_NS_INODES][SIM_NAMES];
 };
 
 void sim_ns_start(struct sim_ns_state *s);

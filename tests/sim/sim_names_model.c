@@ -30,8 +30,8 @@ static bool is_known(const struct sim_ns_op *op)
 	return op->resp && !op->unknown;
 }
 
-/* The model says that this happens; does the result agree? ENOENT and ESTALE of things that are gone depend on
- * whether they are collected already. */
+/* The model says that this happens; does the result agree? ENOENT and ESTALE of things that are
+ * gone depend on whether they are collected already. */
 static bool agrees(const struct sim_ns_op *op, int err)
 {
 	if (!is_known(op))
@@ -96,7 +96,8 @@ static void drop_name(struct sim_ns_state *s, int dir, uint8_t name)
 	}
 }
 
-/* The same operation takes the same place whatever happened before, as far as possible: fewer states. */
+/* The same operation takes the same place whatever happened before, as far as possible: fewer
+ * states. */
 static int place_of(const struct sim_ns_state *s, const struct sim_ns_op *op)
 {
 	for (uint32_t n = 0; n < SIM_NS_INODES; n++) {
@@ -318,12 +319,14 @@ void sim_ns_explain(const struct sim_ns_op *op, const struct sim_ns_state *s)
 		if (s->ent[p][i] && n < sizeof(ents))
 			n += (size_t)snprintf(ents + n, sizeof(ents) - n, " n%u=%llu", i,
 					      (unsigned long long)s->i[s->ent[p][i] - 1].ino);
-	sim_fail("names: %s dir %llu n%u, dir %llu n%u, inode %llu, flags %u of client%u, step %llu: "
-		 "result %d (inode %llu nlink %u change %llu) fits no order; one state had%s "
-		 "(nlink %u change %u)",
-		 pw_op_name(op->op), (unsigned long long)op->parent, op->name,
-		 (unsigned long long)op->parent2, op->name2, (unsigned long long)op->ino, op->flags,
-		 op->client, (unsigned long long)op->step, op->err, (unsigned long long)op->r_ino,
-		 op->r_nlink, (unsigned long long)op->r_change, p == NONE ? " no such dir" : ents,
-		 p == NONE ? 0 : s->i[p].nlink, p == NONE ? 0 : s->i[p].changes);
+	sim_fail(
+		"names: %s dir %llu n%u, dir %llu n%u, inode %llu, flags %u of client%u, "
+		"step %llu: "
+		"result %d (inode %llu nlink %u change %llu) fits no order; one state had%s "
+		"(nlink %u change %u)",
+		pw_op_name(op->op), (unsigned long long)op->parent, op->name,
+		(unsigned long long)op->parent2, op->name2, (unsigned long long)op->ino, op->flags,
+		op->client, (unsigned long long)op->step, op->err, (unsigned long long)op->r_ino,
+		op->r_nlink, (unsigned long long)op->r_change, p == NONE ? " no such dir" : ents,
+		p == NONE ? 0 : s->i[p].nlink, p == NONE ? 0 : s->i[p].changes);
 }

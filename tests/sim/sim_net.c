@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_net.c -- common/xprt.h over a seeded network: links between each client and the node
  *
- * A link has a queue for each direction. A message is on its way for a while, in order; a stalled direction
- * holds everything back, as TCP does; a cut link delivers a prefix of what was on its way, the last message
- * perhaps in part. A payload is either copied when it is sent or, as with zero copy, read from the sender's
- * memory when it arrives: then the sender gets it back only afterwards.
+ * A link has a queue for each direction. A message is on its way for a while, in order; a stalled
+ * direction holds everything back, as TCP does; a cut link delivers a prefix of what was on its
+ * way, the last message perhaps in part. A payload is either copied when it is sent or, as with
+ * zero copy, read from the sender's memory when it arrives: then the sender gets it back only
+ * afterwards.
  */
 #include <assert.h>
 #include <errno.h>
@@ -12,79 +13,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/xprt.h"
-#include "tests/sim/sim.h"
-
-enum { TO_NODE, TO_CLIENT, NR_DIRS };
-enum kind { DATA, CONNECTED, END };
+#include "tests/sim/sim_net.h"
 
 #define GUESS_MAX 8192u
 
-struct link;
-
-struct msg {
-	struct pw_list node; /* link.queue[dir] */
-	struct link *link;
-	enum kind kind;
-	uint8_t dir;
-	bool arrived, delivered, released;
-	bool lost; /* never arrives */
-	bool cut; /* arrives in part, then the link is over */
-	int err; /* END */
-	struct pw_send *s; /* the sender's, until its done(); NULL: it is over */
-	struct pw_cmd cmd;
-	uint8_t *payload; /* owns; NULL while it is read from the sender's memory */
-};
-
-struct link {
-	struct pw_list node; /* net.links */
-	struct sim_proc *client;
-	struct pw_xprt *end[2]; /* receiver of each direction: [TO_NODE] the node's; NULL: gone, or not yet */
-	struct pw_list queue[NR_DIRS];
-	uint64_t last_arrival_ns[NR_DIRS];
-	uint32_t events; /* that refer to it */
-	bool accepting, over[NR_DIRS]; /* over: nothing is sent in this direction any more */
-	struct pw_list accept_node;
-};
-
-struct pw_xprt {
-	struct sim_proc *proc;
-	struct pw_loop *loop;
-	const struct pw_xprt_ops *ops;
-	void *owner;
-	struct link *link;
-	uint8_t rx, tx; /* directions */
-	bool closing, closed;
-	int err;
-	char why[96];
-	struct pw_ready ready;
-	void *guess;
-	uint32_t guess_len;
-	struct pw_conn_stats stats;
-};
-
-struct pw_xprt_listener {
-	struct pw_loop *loop;
-	int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-			 const struct pw_xprt_ops **ret_ops, void **ret_owner);
-	void *arg;
-	struct pw_ready ready;
-	struct pw_list accepts; /* link.accept_node */
-};
-
-static struct {
-	struct pw_list links;
-	struct pw_xprt_listener *listener; /* the node's; NULL: nobody listens */
-	uint64_t stall_until_ns[SIM_CLIENTS][NR_DIRS];
-	bool node_silent; /* its machine is down: not even a refusal comes back */
-} net;
+struct sim_net sim_net;
 
 static uint32_t client_idx(const struct link *l)
 {
 	return (uint32_t)(l->client - sim.client);
 }
 
-static void msg_free(struct msg *m)
+void sim_net_msg_free(struct msg *m)
 {
 	pw_list_del(&m->node);
 	sim_free(m->payload);
@@ -92,7 +32,7 @@ static void msg_free(struct msg *m)
 }
 
 /* Nobody knows it any more: it goes. */
-static void link_check(struct link *l)
+void sim_net_link_check(struct link *l)
 {
 	struct pw_list *pos, *tmp;
 
@@ -101,13 +41,13 @@ static void link_check(struct link *l)
 			struct msg *m = pw_list_entry(pos, struct msg, node);
 
 			if (!m->s && (m->delivered || m->lost) && m->arrived)
-				msg_free(m);
+				sim_net_msg_free(m);
 		}
 	if (l->end[0] || l->end[1] || l->events || l->accepting)
 		return;
 	for (int d = 0; d < NR_DIRS; d++)
 		while (!pw_list_empty(&l->queue[d]))
-			msg_free(pw_list_first(&l->queue[d], struct msg, node));
+			sim_net_msg_free(pw_list_first(&l->queue[d], struct msg, node));
 	pw_list_del(&l->node);
 	sim_free(l);
 }
@@ -138,7 +78,7 @@ static struct msg *push(struct link *l, int dir, enum kind kind)
 	return m;
 }
 
-static void push_end(struct link *l, int dir, int err)
+void sim_net_push_end(struct link *l, int dir, int err)
 {
 	if (l->over[dir])
 		return;
@@ -158,7 +98,7 @@ static void on_arrival(void *arg, uint64_t aux)
 {
 	struct msg *m = arg;
 	struct link *l = m->link;
-	uint64_t until = net.stall_until_ns[client_idx(l)][m->dir];
+	uint64_t until = sim_net.stall_until_ns[client_idx(l)][m->dir];
 	struct pw_xprt *from = l->end[!m->dir], *to = l->end[m->dir];
 	bool up = m->dir == TO_NODE ? sim.node.alive : l->client->alive;
 
@@ -181,9 +121,9 @@ static void on_arrival(void *arg, uint64_t aux)
 		m->delivered = true;
 		/* a machine that is up and knows nothing of this connection says so */
 		if (!to && from && up && m->kind == DATA && !l->accepting)
-			push_end(l, !m->dir, -ECONNRESET);
+			sim_net_push_end(l, !m->dir, -ECONNRESET);
 	}
-	link_check(l);
+	sim_net_link_check(l);
 }
 
 /* The product's side ------------------------------------------------------------------------- */
@@ -215,13 +155,14 @@ static void deliver(struct pw_xprt *x, struct msg *m)
 		x->ops->on_connected(x->owner, "10.0.0.1:7470");
 		break;
 	case END:
-		pw_xprt_close(x, m->err, m->err == -ECONNREFUSED ? "refused" : "closed by the peer");
+		pw_xprt_close(x, m->err,
+			      m->err == -ECONNREFUSED ? "refused" : "closed by the peer");
 		return;
 	case DATA:
 		scribble(x);
 		if (pw_cmd_check(&m->cmd, x->rx == TO_NODE)) {
-			sim_fail("%s got a malformed message: type %u, %s, status %u", x->proc->name,
-				 m->cmd.type, pw_op_name(m->cmd.op), m->cmd.status);
+			sim_fail("%s got a malformed message: type %u, %s, status %u",
+				 x->proc->name, m->cmd.type, pw_op_name(m->cmd.op), m->cmd.status);
 			return;
 		}
 		if (m->cmd.payload_len) {
@@ -288,7 +229,7 @@ static void tell_sent(struct pw_xprt *x, bool all)
 }
 
 /* From the first message that is lost on, the direction is over. */
-static void lose_rest(struct link *l, int dir)
+void sim_net_lose_rest(struct link *l, int dir)
 {
 	struct pw_list *pos;
 	bool lost = false;
@@ -309,12 +250,12 @@ static void step_close(struct pw_xprt *x)
 
 	x->closed = true;
 	tell_sent(x, true);
-	lose_rest(l, x->tx);
-	push_end(l, x->tx, -ECONNRESET);
+	sim_net_lose_rest(l, x->tx);
+	sim_net_push_end(l, x->tx, -ECONNRESET);
 	l->over[x->rx] = true;
 	l->end[x->rx] = NULL;
 	x->link = NULL;
-	link_check(l);
+	sim_net_link_check(l);
 	x->ops->on_closed(x->owner, x->err, x->why);
 }
 
@@ -331,7 +272,7 @@ static void step(struct pw_ready *r)
 	if (x->closing)
 		step_close(x);
 	else
-		link_check(x->link);
+		sim_net_link_check(x->link);
 }
 
 static struct pw_xprt *xprt_new(struct sim_proc *p, struct link *l, int rx)
@@ -353,7 +294,7 @@ static struct pw_xprt *xprt_new(struct sim_proc *p, struct link *l, int rx)
 static void on_syn(void *arg, uint64_t aux)
 {
 	struct link *l = arg;
-	uint64_t until = net.stall_until_ns[client_idx(l)][TO_NODE];
+	uint64_t until = sim_net.stall_until_ns[client_idx(l)][TO_NODE];
 
 	(void)aux;
 	if (until > sim.now_ns) {
@@ -362,16 +303,16 @@ static void on_syn(void *arg, uint64_t aux)
 	}
 	l->events--;
 	if (!l->end[TO_CLIENT]) {
-		link_check(l);
+		sim_net_link_check(l);
 		return;
 	}
-	if (sim.node.alive && net.listener &&
+	if (sim.node.alive && sim_net.listener &&
 	    !(sim.sw.refuse && !sim.quiet_phase && sim_chance(SIM_RND_WORLD, 100))) {
 		l->accepting = true;
-		pw_list_add_tail(&net.listener->accepts, &l->accept_node);
-		pw_loop_ready(net.listener->loop, &net.listener->ready);
-	} else if (!net.node_silent) {
-		push_end(l, TO_CLIENT, -ECONNREFUSED);
+		pw_list_add_tail(&sim_net.listener->accepts, &l->accept_node);
+		pw_loop_ready(sim_net.listener->loop, &sim_net.listener->ready);
+	} else if (!sim_net.node_silent) {
+		sim_net_push_end(l, TO_CLIENT, -ECONNREFUSED);
 	}
 }
 
@@ -389,7 +330,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 	for (int d = 0; d < NR_DIRS; d++)
 		pw_list_init(&l->queue[d]);
 	pw_list_init(&l->accept_node);
-	pw_list_add_tail(&net.links, &l->node);
+	pw_list_add_tail(&sim_net.links, &l->node);
 	x = xprt_new(sim.cur, l, TO_CLIENT);
 	x->ops = ops;
 	x->owner = owner;
@@ -449,13 +390,13 @@ static void accept_one(struct pw_xprt_listener *ln, struct link *l)
 
 	l->accepting = false;
 	if (!l->end[TO_CLIENT]) {
-		link_check(l);
+		sim_net_link_check(l);
 		return;
 	}
 	x = xprt_new(&sim.node, l, TO_NODE);
 	if (ln->on_accept(ln->arg, x, l->client->name, &x->ops, &x->owner)) {
 		l->end[TO_NODE] = NULL;
-		push_end(l, TO_CLIENT, -ECONNRESET);
+		sim_net_push_end(l, TO_CLIENT, -ECONNRESET);
 		free(x);
 		return;
 	}
@@ -488,8 +429,8 @@ int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
 	ln->arg = arg;
 	pw_ready_init(&ln->ready, step_listener);
 	pw_list_init(&ln->accepts);
-	net.listener = ln;
-	net.node_silent = false;
+	sim_net.listener = ln;
+	sim_net.node_silent = false;
 	*ret = ln;
 	return 0;
 }
@@ -500,7 +441,7 @@ uint16_t pw_xprt_listener_port(const struct pw_xprt_listener *ln)
 	return PW_DEFAULT_PORT;
 }
 
-static void refuse_all(struct pw_xprt_listener *ln)
+void sim_net_refuse_all(struct pw_xprt_listener *ln)
 {
 	struct pw_list *n;
 
@@ -508,165 +449,15 @@ static void refuse_all(struct pw_xprt_listener *ln)
 		struct link *l = pw_list_entry(n, struct link, accept_node);
 
 		l->accepting = false;
-		push_end(l, TO_CLIENT, -ECONNREFUSED);
-		link_check(l);
+		sim_net_push_end(l, TO_CLIENT, -ECONNREFUSED);
+		sim_net_link_check(l);
 	}
 }
 
 void pw_xprt_listener_free(struct pw_xprt_listener *ln)
 {
-	refuse_all(ln);
+	sim_net_refuse_all(ln);
 	pw_ready_cancel(&ln->ready);
-	net.listener = NULL;
+	sim_net.listener = NULL;
 	free(ln);
-}
-
-/* Faults ------------------------------------------------------------------------------------- */
-
-/* Of what is on its way some is lost: everything from a random message on; that one may come in part. */
-static void lose_some(struct link *l, int dir)
-{
-	struct pw_list *pos;
-	uint64_t nr = 0, keep;
-
-	pw_list_for_each(pos, &l->queue[dir]) {
-		struct msg *m = pw_list_entry(pos, struct msg, node);
-
-		nr += m->kind == DATA && !m->arrived && !m->lost;
-	}
-	keep = sim_below(SIM_RND_WORLD, nr + 1);
-	pw_list_for_each(pos, &l->queue[dir]) {
-		struct msg *m = pw_list_entry(pos, struct msg, node);
-
-		if (m->kind != DATA || m->arrived || m->lost)
-			continue;
-		if (keep) {
-			keep--;
-			continue;
-		}
-		if (nr && sim_chance(SIM_RND_WORLD, 500)) {
-			m->cut = true;
-			nr = 0;
-		} else {
-			m->lost = true;
-		}
-		keep = 0;
-		nr = 0;
-	}
-}
-
-static void cut(struct link *l)
-{
-	for (int d = 0; d < NR_DIRS; d++) {
-		lose_some(l, d);
-		push_end(l, d, -ECONNRESET);
-	}
-}
-
-void sim_net_drop_one(void)
-{
-	uint64_t nr = sim_net_nr_conns(), pick = sim_below(SIM_RND_WORLD, nr);
-	struct pw_list *pos;
-
-	pw_list_for_each(pos, &net.links) {
-		struct link *l = pw_list_entry(pos, struct link, node);
-
-		if (!l->end[0] || !l->end[1])
-			continue;
-		if (pick--)
-			continue;
-		sim_trace("fault: connection of %s is cut", l->client->name);
-		sim.nr_drops++;
-		cut(l);
-		return;
-	}
-}
-
-void sim_net_stall(struct sim_proc *client, bool to_node, uint64_t ns)
-{
-	net.stall_until_ns[client - sim.client][to_node ? TO_NODE : TO_CLIENT] = sim.now_ns + ns;
-	sim.nr_stalls++;
-}
-
-void sim_net_heal(void)
-{
-	memset(net.stall_until_ns, 0, sizeof(net.stall_until_ns));
-}
-
-void sim_net_proc_gone(struct sim_proc *p, bool silent)
-{
-	struct pw_list *pos, *tmp;
-
-	if (p == &sim.node) {
-		if (net.listener && silent) {
-			struct pw_list *n;
-
-			while ((n = pw_list_pop(&net.listener->accepts)))
-				pw_list_entry(n, struct link, accept_node)->accepting = false;
-		} else if (net.listener) {
-			refuse_all(net.listener);
-		}
-		net.listener = NULL;
-		net.node_silent = silent;
-	}
-	pw_list_for_each_safe(pos, tmp, &net.links) {
-		struct link *l = pw_list_entry(pos, struct link, node);
-		int rx = p == &sim.node ? TO_NODE : TO_CLIENT;
-		struct pw_list *q;
-
-		if (p != &sim.node && l->client != p)
-			continue;
-		if (l->end[rx]) {
-			lose_some(l, !rx);
-			pw_list_for_each(q, &l->queue[!rx]) {
-				struct msg *m = pw_list_entry(q, struct msg, node);
-
-				/* it was read from memory that is gone */
-				if (m->s && !m->payload && m->cmd.payload_len && !m->arrived)
-					m->lost = true;
-				m->s = NULL;
-			}
-			lose_rest(l, !rx);
-			l->end[rx] = NULL;
-			if (!silent)
-				push_end(l, !rx, -ECONNRESET);
-		}
-		link_check(l);
-	}
-}
-
-uint32_t sim_net_nr_conns(void)
-{
-	struct pw_list *pos;
-	uint32_t nr = 0;
-
-	pw_list_for_each(pos, &net.links) {
-		struct link *l = pw_list_entry(pos, struct link, node);
-
-		nr += l->end[0] && l->end[1];
-	}
-	return nr;
-}
-
-void sim_net_init(void)
-{
-	memset(&net, 0, sizeof(net));
-	pw_list_init(&net.links);
-}
-
-void sim_net_fini(void)
-{
-	struct pw_list *pos, *tmp;
-
-	pw_list_for_each_safe(pos, tmp, &net.links) {
-		struct link *l = pw_list_entry(pos, struct link, node);
-
-		l->end[0] = l->end[1] = NULL;
-		l->events = 0;
-		l->accepting = false;
-		for (int d = 0; d < NR_DIRS; d++)
-			while (!pw_list_empty(&l->queue[d]))
-				msg_free(pw_list_first(&l->queue[d], struct msg, node));
-		link_check(l);
-	}
 }

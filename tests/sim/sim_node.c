@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_node.c -- the life of the node: the real one, from its disk and index to its listener
  *
- * Start-up blocks in the real program; here a power cut or a kill may strike in the middle of it: the disk
- * jumps out, and all memory of the node is gone.
+ * Start-up blocks in the real program; here a power cut or a kill may strike in the middle of it:
+ * the disk jumps out, and all memory of the node is gone.
  */
 #include <assert.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_oracle.h -- what may have been seen: names as one atomic object, file contents as registers
  *
- * Every operation is an interval [inv, resp] of ticks with a result; resp 0: it never ended (a crashed client),
- * unknown: it ended with an error that leaves open whether it happened.
+ * Every operation is an interval [inv, resp] of ticks with a result; resp 0: it never ended (a
+ * crashed client), unknown: it ended with an error that leaves open whether it happened.
  */
 #ifndef SIM_ORACLE_H
 #define SIM_ORACLE_H
@@ -34,7 +34,8 @@ struct sim_ns_op { /* on names */
 void sim_names_init(void);
 void sim_names_fini(void);
 struct sim_ns_op *sim_names_begin(void); /* the caller fills it; valid until sim_names_fini() */
-/* What was not durable may be gone: any state since the last fsync that ended may be the one now. */
+/* What was not durable may be gone: any state since the last fsync that ended may be the one
+ * now. */
 void sim_names_power_cut(void);
 void sim_names_synced(uint64_t inv); /* an fsync that began at @inv has ended well */
 void sim_names_check(void);
@@ -56,7 +57,8 @@ void sim_data_read(uint64_t ino, uint64_t off, uint32_t want, const void *buf, u
 		   uint64_t inv);
 void sim_data_power_cut(void);
 void sim_data_synced(uint64_t inv);
-/* Nothing is under way: checks the size. Return: changes of the contents, or -1 when that is not known. */
+/* Nothing is under way: checks the size. Return: changes of the contents, or -1 when that is not
+ * known. */
 int sim_data_final(uint64_t ino, uint64_t size);
 
 #endif

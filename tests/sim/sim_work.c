@@ -144,7 +144,8 @@ static void change_names(struct sim_worker *k, bool open)
 
 void sim_work_next(struct sim_worker *k)
 {
-	/* few at once: all possible orders of what is under way are what the oracle has to think of */
+	/* few at once: all possible orders of what is under way are what the oracle has to think
+	 * of */
 	bool namer = k < &k->c->worker[2], open = false;
 
 	for (uint32_t i = 0; i < SIM_HANDLES; i++)

@@ -85,8 +85,8 @@ static void named(struct sim_worker *k, int err, const struct pw_cmd *rsp, uint3
 	op->err = err;
 	sim_trace("%s: %s [%llu,%llu] dir %llu n%u, dir %llu n%u, inode %llu", k->c->proc->name,
 		  pw_op_name(op->op), (unsigned long long)op->inv, (unsigned long long)op->resp,
-		  (unsigned long long)op->parent, op->name, (unsigned long long)op->parent2, op->name2,
-		  (unsigned long long)(err ? op->ino : op->r_ino));
+		  (unsigned long long)op->parent, op->name, (unsigned long long)op->parent2,
+		  op->name2, (unsigned long long)(err ? op->ino : op->r_ino));
 	if (err && !is_usual(err)) {
 		op->unknown = true;
 		if (!sim_work_excused(k, err))
