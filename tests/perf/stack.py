@@ -150,37 +150,14 @@ class Pagewire:
 
     def stats(self):
         """Counters of both sides; a side that cannot be asked is left out."""
-        words = {'build': self.build, 'dir': self.dir, 'port': self.port,
-                 'node_dir': self.node_dir, 'client_pid': self.client.pid,
-                 'node_pid': self.node.pid}
-        sides = {'client': self.options.client_stats, 'node': self.options.node_stats}
-        found = {side: read_counters([w.format(**words) for w in cmd.split()])
-                 for side, cmd in sides.items()}
-        return {side: counters for side, counters in found.items() if counters}
-
-
-def find_counters(value):
-    """Add up every "counters" object in a document, wherever it stands."""
-    total = {}
-    if isinstance(value, list):
-        parts = [find_counters(v) for v in value]
-    elif isinstance(value, dict):
-        parts = [find_counters(v) for k, v in value.items() if k != 'counters']
-        own = value.get('counters')
-        if isinstance(own, dict):
-            parts.append({k: v for k, v in own.items() if isinstance(v, (int, float))})
-    else:
-        return total
-    for part in parts:
-        for key, number in part.items():
-            total[key] = total.get(key, 0) + number
-    return total
-
-
-def read_counters(cmd):
-    try:
-        p = subprocess.run(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.DEVNULL, timeout=10, check=False)
-        return find_counters(json.loads(p.stdout))
-    except (OSError, ValueError, subprocess.TimeoutExpired):
-        return {}
+        try:
+            p = subprocess.run([os.path.join(self.build, 'pagewire'), 'stats', '--json'],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, timeout=10, check=False)
+            doc = json.loads(p.stdout)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            return {}
+        sides = {'client': (doc.get('mounts', []), self.dir),
+                 'node': (doc.get('nodes', []), self.node_dir)}
+        return {side: entry['counters'] for side, (entries, path) in sides.items()
+                for entry in entries if entry.get('dir') == path and 'counters' in entry}
