@@ -69,6 +69,7 @@ static void answer_deliver(struct pwc_peer *p, struct pwc_slot *s)
 	int err = pw_err_from_wire(rsp.status);
 
 	s->answered = false;
+	p->confirmed |= mutates(rsp.op);
 	call_end(p, s->call, err, &rsp);
 }
 
@@ -396,6 +397,15 @@ static void session_lost(struct pwc_peer *p)
 	calls_end(p, &p->parked, 0, want_release);
 }
 
+/* The node commits the record of a session before any change of it, in order, and keeps it for a
+ * lease: without an answer to a change, and within the lease, a session that is unknown was
+ * never recorded, so none of its changes was made and all may be sent again. */
+static bool never_recorded(const struct pwc_peer *p)
+{
+	return !p->confirmed && pw_loop_now(p->loop) <
+					p->stats.down_since_ns + p->lease_ms * PW_NS_PER_MS;
+}
+
 static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
 {
 	struct pwc_peer *p = pw_conn_owner(conn);
@@ -408,16 +418,21 @@ static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
 	memcpy(p->id->fsid, pw_conn_peer_fsid(conn), sizeof(p->id->fsid));
 	if (p->was_up) {
 		p->stats.reconnects++;
-		if (!(w->flags & PW_WELCOME_SESSION_KNOWN)) {
+		if (!(w->flags & PW_WELCOME_SESSION_KNOWN) && !never_recorded(p)) {
 			pw_log_warn("peer %s: the node no longer knew this session, changes in "
 				    "flight end with EIO", pwc_peer_name(p));
 			session_lost(p);
+			p->confirmed = false;
+		} else if (!(w->flags & PW_WELCOME_SESSION_KNOWN)) {
+			calls_end(p, &p->parked, 0, want_release);
 		}
+		p->lease_ms = w->lease_ms;
 		p->state = PWC_PEER_RECLAIMING;
 		pwc_reclaim_start(p);
 		return;
 	}
 	p->was_up = true;
+	p->lease_ms = w->lease_ms;
 	pwc_peer_usable(p, true);
 }
 

@@ -37,6 +37,8 @@ struct pwc_peer {
 	struct pw_conn *conn;
 	enum pwc_peer_state state;
 	bool was_up; /* a session has existed */
+	bool confirmed; /* a change was answered: the node has our session on record */
+	uint32_t lease_ms; /* as granted */
 	bool given_up; /* calls fail until the node is back */
 	uint32_t backoff_ms;
 	uint64_t incarnation;

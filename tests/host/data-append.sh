@@ -9,13 +9,13 @@ requires root /dev/fuse
 start_node a durability=interval:500
 mount_paths
 
-pids=()
+writers=()
 for i in 0 1 2 3; do
 	path=${PATHS[i % ${#PATHS[@]}]}
 	/usr/bin/python3 "$HERE/append.py" write "${MNT[$path]}/log" "$i" 150 &
-	pids+=($!)
+	writers+=($!)
 done
-for pid in "${pids[@]}"; do
+for pid in "${writers[@]}"; do
 	wait "$pid" || fail "a writer ended with $?"
 done
 for path in "${PATHS[@]}"; do

@@ -21,7 +21,7 @@ unmount_paths
 stop_node a
 
 start_node a durability=interval:500
-mount_paths max_io=65536
+mount_paths_with max_io=65536
 each_path edges large
 unmount_paths
 stop_node a

@@ -28,12 +28,12 @@ for path in "${PATHS[@]}"; do
 done
 unmount_paths
 
-mount_paths cache=none
+mount_paths_with cache=none
 each_path run 4 -n 500 -M
 unmount_paths
 
 stop_node a
 start_node a
-mount_paths max_io=65536
+mount_paths_with max_io=65536
 each_path run 5 -n 300 -l 8388608 -i 1048576
 unmount_paths

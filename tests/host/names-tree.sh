@@ -30,6 +30,6 @@ wait_for 10 "each_path compare"
 unmount_paths
 stop_node a
 start_node a
-mount_paths cache=none
+mount_paths_with cache=none
 each_path compare
 unmount_paths

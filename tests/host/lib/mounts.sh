@@ -28,14 +28,19 @@ find_paths() {
 	fi
 }
 
-# mount_paths [OPTIONS]: the node that was started last, once over each path; see MNT and PATHS
-mount_paths() {
+# mount_paths_with OPTIONS: the node that was started last, once over each path; see MNT and PATHS
+mount_paths_with() {
 	local path
 	[ "${#PATHS[@]}" -gt 0 ] || find_paths
 	for path in "${PATHS[@]}"; do
 		MNT[$path]=$TMPDIR/mnt-$path
-		start_client "$path" "${MNT[$path]}" "$(mount_options "$path" "${1:-}")"
+		start_client "$path" "${MNT[$path]}" "$(mount_options "$path" "$1")"
 	done
+}
+
+# mount_paths: with the default options
+mount_paths() {
+	mount_paths_with ""
 }
 
 # unmount_paths

@@ -312,6 +312,10 @@ static void test_reconnect__lost_session_fails_changes_but_not_reads(void **stat
 
 	(void)state;
 	start(0, 4);
+	/* With the answer to a change the session is on record. */
+	call(3, PW_OP_UNLINK);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	answer(&req, 0, 0);
 	change = call(0, PW_OP_UNLINK);
 	look = call(1, PW_OP_GETATTR);
 	release = call(2, PW_OP_RELEASE);
@@ -330,6 +334,31 @@ static void test_reconnect__lost_session_fails_changes_but_not_reads(void **stat
 	assert_int_equal(req.seq, 1);
 	answer(&req, 0, 0);
 	assert_int_equal(look->nr_done, 1);
+}
+
+static void test_reconnect__session_that_was_never_recorded_sends_again(void **state)
+{
+	struct test_call *change, *release;
+	struct pw_cmd sent, again;
+
+	(void)state;
+	start(0, 4);
+	change = call(0, PW_OP_UNLINK);
+	fake_take(fake.last, PW_MSG_REQ, &sent);
+	release = call(1, PW_OP_RELEASE);
+	fake_take(fake.last, PW_MSG_REQ, &again);
+	lose();
+	retry(0);
+	reclaim_answer();
+	assert_int_equal(release->nr_done, 1);
+	assert_int_equal(change->nr_done, 0);
+	fake_take(fake.last, PW_MSG_REQ, &again);
+	assert_int_equal(again.op, PW_OP_UNLINK);
+	assert_int_equal(again.seq, sent.seq);
+	assert_null(fake_first(fake.last));
+	answer(&again, 0, 0);
+	assert_int_equal(change->nr_done, 1);
+	assert_int_equal(change->err, 0);
 }
 
 static void test_timeout__ends_calls_while_the_node_is_away(void **state)
@@ -496,6 +525,7 @@ int main(void)
 		CASE(test_call__answer_before_the_send_is_done_waits_for_it),
 		CASE(test_reconnect__replays_with_the_same_slot_and_seq),
 		CASE(test_reconnect__lost_session_fails_changes_but_not_reads),
+		CASE(test_reconnect__session_that_was_never_recorded_sends_again),
 		CASE(test_timeout__ends_calls_while_the_node_is_away),
 		CASE(test_brief__does_not_wait_for_a_node_that_is_away),
 		CASE(test_abort__ends_at_once_what_is_not_with_the_node),
