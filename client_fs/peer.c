@@ -397,13 +397,13 @@ static void session_lost(struct pwc_peer *p)
 	calls_end(p, &p->parked, 0, want_release);
 }
 
-/* The node commits the record of a session before any change of it, in order, and keeps it for a
- * lease: without an answer to a change, and within the lease, a session that is unknown was
- * never recorded, so none of its changes was made and all may be sent again. */
+/* The node records a session before any change of it, and for a lease: within that, and without an
+ * answer to a change, an unknown session was never recorded, so none of its changes was made. */
 static bool never_recorded(const struct pwc_peer *p)
 {
-	return !p->confirmed && pw_loop_now(p->loop) <
-					p->stats.down_since_ns + p->lease_ms * PW_NS_PER_MS;
+	uint64_t lease_ns = p->lease_ms * PW_NS_PER_MS;
+
+	return !p->confirmed && pw_loop_now(p->loop) < p->stats.down_since_ns + lease_ns;
 }
 
 static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
