@@ -44,8 +44,6 @@ static bool mutates(uint32_t op)
 	}
 }
 
-/* ---- the end of a call ---- */
-
 static void call_end(struct pwc_peer *p, struct pwc_call *c, int err, const struct pw_cmd *rsp)
 {
 	struct pwc_slot *s = c->slot ? &p->slots[c->slot] : NULL;

@@ -28,7 +28,8 @@
 #define RESERVE_DIVISOR 20    /* 5 % */
 #define SPARE_BLOCKS	256u  /* never for writes: copies of cut last blocks */
 #define GROWABLE_TAKES	1024u /* the disk is asked how much it could grow once in so many */
-#define FIT_TRIES	32u   /* runs that are looked at for one that is long enough */
+#define WRAP_DIVISOR	4
+#define FIT_TRIES	32u /* runs that are looked at for one that is long enough */
 
 struct limbo {
 	struct pws_blockset set;
@@ -41,6 +42,7 @@ struct pws_alloc {
 	struct pws_blockset free;
 	uint64_t nr_blocks; /* that the file has now */
 	uint64_t cursor;    /* where the last take ended */
+	uint64_t high;	    /* blocks from here on were never written */
 	struct limbo limbo[2];
 	uint32_t collecting; /* idx of the set that collects; the other one waits */
 	uint64_t wait_epoch; /* reads pinned up to this one hold the waiting set */
@@ -139,6 +141,7 @@ int pws_alloc_claim(struct pws_alloc *a, uint64_t start, uint64_t nr)
 {
 	if (start >= a->nr_blocks || nr > a->nr_blocks - start)
 		return -EBADMSG;
+	a->high = PW_MAX(a->high, start + nr);
 	return pws_blockset_remove(&a->free, start, nr) == nr ? 0 : -EBADMSG;
 }
 
@@ -264,6 +267,18 @@ static void take_run(struct pws_alloc *a, uint64_t start, uint64_t nr, uint64_t 
 	for (uint64_t i = 0; i < nr; i++)
 		ret[i] = start + i;
 	a->cursor = start + nr;
+	a->high = PW_MAX(a->high, a->cursor);
+}
+
+/* The first write of a block of a file that was only allocated costs the filesystem more than any
+ * later one, so there is a new round through what was written before when a quarter of it is free.
+ */
+static void choose_cursor(struct pws_alloc *a, uint32_t nr)
+{
+	uint64_t written_free = a->free.count - (a->nr_blocks - a->high);
+
+	if (a->cursor >= a->high && written_free >= nr && written_free >= a->high / WRAP_DIVISOR)
+		a->cursor = 0;
 }
 
 /* First member at or after @from, beginning again at 0; the set is not empty. */
@@ -327,6 +342,7 @@ int pws_alloc_take(struct pws_alloc *a, uint32_t nr, bool spare, uint64_t *ret)
 		a->growable = pws_disk_growable(a->o.disk);
 	if (a->free.count < need)
 		return wait_or_refuse(a, need);
+	choose_cursor(a, nr);
 	take_pieces(a, nr, ret);
 	if (a->free.count * PWS_BLOCK < GROW_STEP_MIN / 2)
 		start_grow(a, 0);

@@ -63,6 +63,7 @@ struct rig_op {
 	uint32_t head; /* WRITE: where the payload is staged; 0: where it belongs */
 	uint64_t old_size; /* READ: the size that the caller saw, if it was larger than it is */
 	bool orphan; /* TRUNC: of a file without a name, in as many commits as it takes */
+	bool no_reply; /* WRITE: an attempt has no row that tells what an earlier one did */
 	bool refuse; /* the transaction ends in -EPERM */
 	bool keep_lent; /* READ: release is the test's */
 	/* results */

@@ -117,7 +117,7 @@ static int write_attempt(struct pws_txn *t)
 	struct pws_store *s = op->rig->store;
 	struct pws_inode i;
 	int64_t blocks;
-	int err = find_reply(op);
+	int err = op->no_reply ? 0 : find_reply(op);
 
 	if (err)
 		return err == 1 ? 0 : err;
@@ -131,7 +131,8 @@ static int write_attempt(struct pws_txn *t)
 	i.size = PW_MAX(i.size, op->off + op->len);
 	i.blocks += (uint64_t)blocks;
 	put_inode(t, op->ino, &i);
-	put_reply(op);
+	if (!op->no_reply)
+		put_reply(op);
 	return 0;
 }
 

@@ -156,6 +156,26 @@ static void test_take__pieces(void **state)
 	free_ctx(c);
 }
 
+/* Before blocks that were never written. */
+static void test_take__again_what_was_written(void **state)
+{
+	struct ctx *c = new_ctx(64 * PW_MIB, 64 * PW_MIB, 0);
+
+	assert_int_equal(take(c, 1000, false), 0);
+	pws_alloc_give(c->a, 100, 200); /* a fifth: not worth it yet */
+	assert_int_equal(take(c, 100, false), 0);
+	assert_int_equal(c->blk[0], 1000);
+	pws_alloc_give(c->a, 300, 200);
+	assert_int_equal(take(c, 100, false), 0);
+	assert_int_equal(c->blk[0], 100);
+	assert_int_equal(take(c, 100, false), 0);
+	assert_int_equal(c->blk[0], 200);
+	/* nothing but never written ones has so much in one place */
+	assert_int_equal(take(c, 300, false), 0);
+	assert_int_equal(c->blk[0], 1100);
+	free_ctx(c);
+}
+
 static void test_claim__refuses(void **state)
 {
 	struct ctx *c = new_ctx(32 * PW_MIB, 32 * PW_MIB, 0);
@@ -425,6 +445,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_take__side_by_side),
 		cmocka_unit_test(test_take__pieces),
+		cmocka_unit_test(test_take__again_what_was_written),
 		cmocka_unit_test(test_claim__refuses),
 		cmocka_unit_test(test_take__keeps_the_reserve),
 		cmocka_unit_test(test_retire__waits_for_the_flush),

@@ -179,6 +179,31 @@ static void test_write__overlapping_ones_take_turns(void **state)
 		assert_int_equal(check(rig, 0, 8500), 0);
 }
 
+/* Every other outcome is lost: later attempts must not take the new blocks for old ones. */
+static void test_write__outcome_is_lost(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t f, limbo, all;
+
+	if (!rig || sr_faults())
+		return;
+	sr_set_faults(rig, &(struct pws_kv_mem_faults){ .unknown_applied = 500 });
+	for (uint32_t i = 0; i < 40; i++) {
+		uint64_t off = pw_random_below(RIG_MAX_IO);
+		struct rig_op *op = sr_op_new(rig, RIG_WRITE, INO, off, RIG_MAX_IO / 2, i);
+
+		op->no_reply = true;
+		sr_op_start(op);
+		sr_run(rig);
+		assert_int_equal(op->err, 0);
+		sr_fill(want + off, i, 0, RIG_MAX_IO / 2);
+		sr_op_free(op);
+	}
+	OK(check(rig, 0, RIG_MAX_IO / 2));
+	sr_blocks(rig, &f, &limbo, &all);
+	assert_int_equal(f + limbo + blocks_of(rig), all);
+}
+
 /* Reads ------------------------------------------------------------------------------------- */
 
 /* Every bit of every block counts: flips one, in each block of a file. */
@@ -352,6 +377,7 @@ int main(void)
 		T(test_write__refused_gives_its_blocks_back),
 		T(test_write__disk_error),
 		T(test_write__overlapping_ones_take_turns),
+		T(test_write__outcome_is_lost),
 		T(test_read__bit_flip_in_every_block),
 		T(test_read__wrong_once_is_read_again),
 		T(test_read__bad_block_stops_partial_write),

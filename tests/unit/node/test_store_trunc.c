@@ -168,6 +168,30 @@ static void test_trunc__more_rows_than_a_commit_takes(void **state)
 	assert_int_equal(f + limbo, all);
 }
 
+/* Nobody but the store can tell that the rows went in an attempt whose outcome was lost. */
+static void test_trunc__outcome_is_lost(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t f, limbo, all;
+
+	if (!rig || sr_faults())
+		return;
+	for (uint32_t i = 0; i < 20; i++) {
+		struct rig_op *op = sr_op_new(rig, RIG_TRUNC, INO, i % 2 ? 0 : 70001, 0, 0);
+
+		sr_set_faults(rig, &(struct pws_kv_mem_faults){ 0 });
+		OK(put_rows(rig, 0, 10));
+		sr_set_faults(rig, &(struct pws_kv_mem_faults){ .unknown_applied = 500 });
+		op->orphan = true;
+		sr_op_start(op);
+		sr_run(rig);
+		assert_int_equal(op->err, 0);
+		sr_op_free(op);
+		sr_blocks(rig, &f, &limbo, &all);
+		assert_int_equal(f + limbo + blocks_of(rig), all);
+	}
+}
+
 static void test_trunc__waits_for_writes_behind_it(void **state)
 {
 	struct rig *rig = *state;
@@ -200,6 +224,7 @@ int main(void)
 		T(test_trunc__second_cut_above_a_dead_tail),
 		T(test_trunc__second_cut_below_a_dead_tail),
 		T(test_trunc__more_rows_than_a_commit_takes),
+		T(test_trunc__outcome_is_lost),
 		T(test_trunc__waits_for_writes_behind_it),
 	};
 
