@@ -48,7 +48,8 @@ from=$(log_size)
 for path in "${PATHS[@]}"; do
 	for where in "5 chunk 0, block 5" "6 chunk 0, block 6" "1050 chunk 1, block 26"; do
 		fails dd if="${MNT[$path]}/$path" bs=$BLOCK skip="${where%% *}" count=1 iflag=direct
-		grep -q 'Input/output error' "$TMPDIR/fails.txt" || fail "$(cat "$TMPDIR/fails.txt")"
+		grep -q 'Input/output error' "$TMPDIR/fails.txt" ||
+			fail "$(cat "$TMPDIR/fails.txt")"
 		logged "$from" "file /$path: .*${where#* }\b" || fail "no log line: $path, $where"
 	done
 done
