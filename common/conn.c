@@ -74,17 +74,6 @@ void pw_conn_failf(struct pw_conn *c, int err, const char *fmt, ...)
 	pw_conn_fail(c, err, why);
 }
 
-static void add_stats(struct pw_conn_stats *to, const struct pw_conn_stats *s)
-{
-	to->msgs_tx += s->msgs_tx;
-	to->msgs_rx += s->msgs_rx;
-	to->bytes_tx += s->bytes_tx;
-	to->bytes_rx += s->bytes_rx;
-	to->zc_sends += s->zc_sends;
-	to->zc_copied += s->zc_copied;
-	to->copied_bytes += s->copied_bytes;
-}
-
 static void on_closed(void *owner, int err, const char *why)
 {
 	struct pw_conn *c = owner;
@@ -99,7 +88,7 @@ static void on_closed(void *owner, int err, const char *why)
 	c->leaving = false;
 	pw_timer_cancel(c->loop, &c->timer);
 	pw_xprt_get_stats(c->x, &last);
-	add_stats(&c->past, &last);
+	pw_conn_stats_add(&c->past, &last);
 	pw_xprt_free(c->x);
 	c->x = NULL;
 	assert(!c->ping.busy && !c->pong.busy);
@@ -123,6 +112,12 @@ int pw_conn_send(struct pw_conn *c, struct pw_send *s)
 		return -ENOTCONN;
 	hand_over(c, s);
 	return 0;
+}
+
+void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len)
+{
+	if (state_of(c) == PW_CONN_UP)
+		pw_xprt_grant(c->x, slot, buf, len);
 }
 
 /* Its connection: the array's place in it tells which element @s is. */
@@ -309,6 +304,7 @@ void pw_conn_set_up(struct pw_conn *c, const struct pw_body_welcome *w)
 	c->hs = PW_HS_DONE;
 	pw_listener_forget(c);
 	pw_sm_move(&c->sm, PW_CONN_UP, 0);
+	pw_xprt_set_up(c->x, w->nr_slots);
 	c->last_rx_ns = c->last_tx_ns = now;
 	pw_timer_arm(c->loop, &c->timer, now + c->o.heartbeat_ms * PW_NS_PER_MS);
 	c->ops->on_up(c, w);
@@ -398,7 +394,7 @@ int pw_conn_connect(struct pw_conn *c, const char *host, uint16_t port, uint64_t
 		return -EBUSY;
 	if (!host || !*host || !port)
 		return -EINVAL;
-	err = pw_xprt_connect(c->loop, host, port, &pw_conn_xprt_ops, c, true, &x);
+	err = pw_xprt_connect(c->loop, host, port, c->o.transport, &pw_conn_xprt_ops, c, &x);
 	if (err)
 		return err;
 	c->x = x;
@@ -473,7 +469,7 @@ void pw_conn_get_stats(const struct pw_conn *c, struct pw_conn_stats *ret)
 	if (c->x)
 		pw_xprt_get_stats(c->x, &now);
 	*ret = c->past;
-	add_stats(ret, &now);
+	pw_conn_stats_add(ret, &now);
 }
 
 const char *pw_conn_transport(const struct pw_conn *c)

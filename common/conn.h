@@ -17,6 +17,7 @@
 
 #include "common/list.h"
 #include "common/loop.h"
+#include "common/mem.h"
 #include "common/wire.h"
 
 struct pw_conn;
@@ -31,6 +32,13 @@ enum pw_conn_state {
 	PW_CONN_NR_STATES
 };
 
+enum pw_transport {
+	PW_TRANSPORT_AUTO, /* the best that reaches the other side */
+	PW_TRANSPORT_TCP,
+	PW_TRANSPORT_RDMA,
+	PW_TRANSPORT_NR
+};
+
 /* One message on its way out; embedded in the request that it belongs to. The answer to a request
  * may arrive before its done(): with zero copy the kernel still holds the payload then. Whoever
  * reuses the request or the payload waits for both. */
@@ -38,6 +46,10 @@ struct pw_send {
 	struct pw_list node;
 	struct pw_cmd cmd; /* owned here until done */
 	const void *payload; /* borrowed until done; NULL when cmd.payload_len is 0 */
+	/* Of a request: where its answer's payload may land, so that the node can put it there;
+	 * what on_payload() will return. Borrowed until done and the answer. NULL: not known. */
+	void *answer;
+	uint32_t answer_max; /* bytes */
 	/* The transport needs neither any more. @err: 0, or why it failed. May be NULL. */
 	void (*done)(struct pw_send *s, int err);
 };
@@ -80,6 +92,17 @@ struct pw_conn_stats {
 	uint64_t copied_bytes; /* payload bytes that this side had to move after a wrong guess */
 };
 
+static inline void pw_conn_stats_add(struct pw_conn_stats *sum, const struct pw_conn_stats *s)
+{
+	sum->msgs_tx += s->msgs_tx;
+	sum->msgs_rx += s->msgs_rx;
+	sum->bytes_tx += s->bytes_tx;
+	sum->bytes_rx += s->bytes_rx;
+	sum->zc_sends += s->zc_sends;
+	sum->zc_copied += s->zc_copied;
+	sum->copied_bytes += s->copied_bytes;
+}
+
 /* Times in ms; zero takes the default in brackets. */
 struct pw_conn_opts {
 	uint32_t connect_timeout_ms; /* TCP connect and hand-shake together [5000] */
@@ -87,6 +110,7 @@ struct pw_conn_opts {
 	uint32_t dead_ms; /* silence after which the connection fails [5000] */
 	uint32_t want_slots; /* [64] */
 	uint32_t channel;
+	enum pw_transport transport;
 };
 
 /* Client side: a connection in DOWN. @ops, @id borrowed for life. Return: 0 or -ENOMEM. */
@@ -107,6 +131,17 @@ int pw_conn_connect(struct pw_conn *c, const char *host, uint16_t port, uint64_t
 
 /* Queues; goes out with this turn's flush. UP only, else -ENOTCONN and @s->done is not called. */
 int pw_conn_send(struct pw_conn *c, struct pw_send *s) PW_WARN_UNUSED;
+
+/**
+ * pw_conn_grant - the payload of requests in @slot lands in [@buf, @buf + @len) from now on
+ * @buf: 4 KiB aligned; borrowed until the next grant of this slot or on_down(): the peer may write
+ *	 there whenever it has nothing under way in @slot
+ *
+ * Node, from on_up() on: for each slot before its first request, and again, before the answer is
+ * sent, when the slot has another buffer than before. A transport that lets the peer write tells it
+ * with the next message; for others this is a no-op, they ask on_payload().
+ */
+void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len);
 
 /* The one error door: idempotent; -> DRAINING, every queued send gets done(err), then on_down(). */
 void pw_conn_fail(struct pw_conn *c, int err, const char *why);

@@ -96,7 +96,7 @@ int pw_listener_new(struct pw_loop *loop, const char *host, uint16_t port,
 	if (o)
 		l->o = *o;
 	pw_list_init(&l->strangers);
-	err = pw_xprt_listen(loop, host, port, on_accept, l, &l->xl);
+	err = pw_xprt_listen(loop, host, port, l->o.transport, on_accept, l, &l->xl);
 	if (err) {
 		free(l);
 		return err;

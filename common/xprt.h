@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* xprt.h -- what a transport does for conn.c; implemented by xprt_tcp.c and by tests/sim (a seeded
- * network)
+/* xprt.h -- what a transport does for conn.c; implemented by xprt.c, which chooses among those of
+ * the programs, and by tests/sim (a seeded network)
  *
  * A transport moves whole messages (a command and its payload) in order, or fails once. The seam is
- * at link
- * time: the simulation links its own implementation of these functions. RDMA will add a second
- * implementation inside the programs; then the choice is made once, at connect, by a const table.
+ * at link time: the simulation links its own implementation of these functions.
  */
 #ifndef PW_XPRT_H
 #define PW_XPRT_H
@@ -26,10 +24,17 @@ struct pw_xprt_ops {
 	void (*on_closed)(void *owner, int err, const char *why);
 };
 
+/* Return: 0; -EPROTONOSUPPORT this build does not have @transport; -EINVAL; -ENOMEM; ... */
 int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
-		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret);
+		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
+		    struct pw_xprt **ret);
 /* Queue one message; flushed once per turn, several messages in one system call. */
 void pw_xprt_send(struct pw_xprt *x, struct pw_send *s);
+/* The peer has proved who it is, and slots 0 to @nr_slots - 1 are granted: whatever is large may be
+ * made now. */
+void pw_xprt_set_up(struct pw_xprt *x, uint32_t nr_slots);
+/* See pw_conn_grant(). */
+void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len);
 /* Idempotent. on_closed(err, why) follows from the loop; frees nothing. */
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why);
 /* After on_closed(), or as the last thing inside it. */
@@ -38,11 +43,12 @@ void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret);
 const char *pw_xprt_name(const struct pw_xprt *x);
 
 struct pw_xprt_listener;
+/* Returns ops and owner for a new connection, or -errno to drop it. */
+typedef int pw_xprt_accept_fn(void *arg, struct pw_xprt *x, const char *peer_name,
+			      const struct pw_xprt_ops **ret_ops, void **ret_owner);
 int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
-		   /* return ops and owner for a new connection, or -errno to drop it */
-		   int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-				    const struct pw_xprt_ops **ret_ops, void **ret_owner),
-		   void *arg, struct pw_xprt_listener **ret);
+		   enum pw_transport transport, pw_xprt_accept_fn *on_accept, void *arg,
+		   struct pw_xprt_listener **ret);
 uint16_t pw_xprt_listener_port(const struct pw_xprt_listener *l);
 void pw_xprt_listener_free(struct pw_xprt_listener *l);
 

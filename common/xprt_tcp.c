@@ -2,14 +2,13 @@
 /* xprt_tcp.c -- one TCP connection on io_uring: connect, options, the orderly end
  *
  * Happy path: literal address or resolver thread -> CONNECT -> TCP_NODELAY -> receive
- * (xprt_tcp_rx.c) and send (xprt_tcp_tx.c) until pw_xprt_close().
- * What can fail: each step reports to pw_tcp_failf(), which is pw_xprt_close(). The close itself
+ * (xprt_tcp_rx.c) and send (xprt_tcp_tx.c) until pw_tcp_close().
+ * What can fail: each step reports to pw_tcp_failf(), which is pw_tcp_close(). The close itself
  * runs as a step of the loop: cancel what is out -> wait until receive and send have come to rest
  * -> close the socket (with a reset where the kernel still has bytes of ours, which also brings the
  * missing zero-copy notifications) -> every queued message gets done(err) -> on_closed(). Buffers
  * are borrowed until that.
  */
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <linux/tcp.h>
@@ -29,27 +28,12 @@
  * of the automatic size, which grows to some MiB. Towards other machines the kernel knows best. */
 #define LOCAL_SND_BYTES (512 << 10)
 
-void pw_tcp_peer_name(const struct sockaddr *sa, char *buf, size_t len)
-{
-	char host[INET6_ADDRSTRLEN] = "?";
-
-	if (sa->sa_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
-
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		snprintf(buf, len, "[%s]:%u", host, ntohs(in6->sin6_port));
-	} else {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
-
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		snprintf(buf, len, "%s:%u", host, ntohs(in->sin_port));
-	}
-}
-
 /* End --------------------------------------------------------------------------------------- */
 
-void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
+void pw_tcp_close(struct pw_xprt *base, int err, const char *why)
 {
+	struct pw_tcp *x = pw_tcp_of(base);
+
 	if (x->closing)
 		return;
 	x->closing = true;
@@ -59,7 +43,7 @@ void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
 	pw_loop_ready(x->loop, &x->ready);
 }
 
-void pw_tcp_failf(struct pw_xprt *x, int err, const char *fmt, ...)
+void pw_tcp_failf(struct pw_tcp *x, int err, const char *fmt, ...)
 {
 	char why[sizeof(x->why)];
 	va_list ap;
@@ -67,10 +51,10 @@ void pw_tcp_failf(struct pw_xprt *x, int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	pw_xprt_close(x, err, why);
+	pw_tcp_close(&x->base, err, why);
 }
 
-void pw_tcp_settle(struct pw_xprt *x)
+void pw_tcp_settle(struct pw_tcp *x)
 {
 	if (x->closing)
 		pw_loop_ready(x->loop, &x->ready);
@@ -79,7 +63,7 @@ void pw_tcp_settle(struct pw_xprt *x)
 /* A reset where bytes of ours are unsent or not free: it takes them from the kernel at once, while
  * an orderly end would keep trying to deliver them to a peer that may be dead. Without any, nothing
  * that the peer has yet to read (REJECT, GOODBYE) may be thrown away. */
-static void close_socket(struct pw_xprt *x)
+static void close_socket(struct pw_tcp *x)
 {
 	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
 
@@ -93,13 +77,14 @@ static void close_socket(struct pw_xprt *x)
 
 static void step_close(struct pw_ready *r)
 {
-	struct pw_xprt *x = pw_container_of(r, struct pw_xprt, ready);
+	struct pw_tcp *x = pw_container_of(r, struct pw_tcp, ready);
 
 	assert(x->closing);
 	if (x->closed)
 		return;
-	if (x->resolve && !pw_tcp_resolve_cancel(x))
+	if (x->lookup && !pw_addr_lookup_cancel(x->lookup))
 		return;
+	x->lookup = NULL;
 	if (x->connect.pending || x->rx.io.pending || !pw_tcp_tx_idle(x)) {
 		pw_io_cancel(x->loop, &x->connect);
 		pw_io_cancel(x->loop, &x->rx.io);
@@ -116,8 +101,10 @@ static void step_close(struct pw_ready *r)
 	x->ops->on_closed(x->owner, x->err, x->why);
 }
 
-void pw_xprt_free(struct pw_xprt *x)
+void pw_tcp_free(struct pw_xprt *base)
 {
+	struct pw_tcp *x = pw_tcp_of(base);
+
 	assert(x->closed && x->fd < 0);
 	pw_ready_cancel(&x->ready);
 	pw_flush_cancel(&x->tx.flush);
@@ -148,7 +135,7 @@ static bool is_local(int fd)
 		       ((struct sockaddr_in *)&peer)->sin_addr.s_addr;
 }
 
-void pw_tcp_start(struct pw_xprt *x)
+void pw_tcp_start(struct pw_tcp *x)
 {
 	int one = 1, snd_bytes = LOCAL_SND_BYTES;
 
@@ -161,7 +148,7 @@ void pw_tcp_start(struct pw_xprt *x)
 
 /* Opens a socket for the address at x->addr and asks for the connection; skips families that this
  * host does not have. */
-void pw_tcp_try_next(struct pw_xprt *x)
+void pw_tcp_try_next(struct pw_tcp *x)
 {
 	int err = -EADDRNOTAVAIL;
 
@@ -186,7 +173,7 @@ void pw_tcp_try_next(struct pw_xprt *x)
 
 static void on_connect(struct pw_io *io, int res, uint32_t flags)
 {
-	struct pw_xprt *x = pw_container_of(io, struct pw_xprt, connect);
+	struct pw_tcp *x = pw_container_of(io, struct pw_tcp, connect);
 	char name[64];
 
 	(void)flags;
@@ -196,7 +183,7 @@ static void on_connect(struct pw_io *io, int res, uint32_t flags)
 	}
 	if (!res)
 		res = PW_FAULT_ERR("tcp.connect", -ECONNREFUSED);
-	pw_tcp_peer_name(x->addr->ai_addr, name, sizeof(name));
+	pw_addr_text(x->addr->ai_addr, name, sizeof(name));
 	if (res < 0) {
 		if (!x->addr->ai_next) {
 			pw_tcp_failf(x, res, "connecting to %s: %s", name, strerror(-res));
@@ -213,8 +200,11 @@ static void on_connect(struct pw_io *io, int res, uint32_t flags)
 		pw_tcp_start(x);
 }
 
-void pw_tcp_resolved(struct pw_xprt *x, int gai_err, struct addrinfo *addrs)
+static void on_resolved(void *owner, int gai_err, struct addrinfo *addrs)
 {
+	struct pw_tcp *x = owner;
+
+	x->lookup = NULL;
 	x->addrs = x->addr = addrs;
 	if (x->closing) {
 		pw_tcp_settle(x);
@@ -228,13 +218,14 @@ void pw_tcp_resolved(struct pw_xprt *x, int gai_err, struct addrinfo *addrs)
 	pw_tcp_try_next(x);
 }
 
-int pw_tcp_new(struct pw_loop *loop, struct pw_xprt **ret)
+int pw_tcp_new(struct pw_loop *loop, struct pw_tcp **ret)
 {
 	int err = PW_FAULT_ERR("tcp.alloc", -ENOMEM);
-	struct pw_xprt *x = err ? NULL : calloc(1, sizeof(*x));
+	struct pw_tcp *x = err ? NULL : calloc(1, sizeof(*x));
 
 	if (!x)
 		return -ENOMEM;
+	x->base.type = &pw_tcp_type;
 	x->loop = loop;
 	x->fd = -1;
 	pw_ready_init(&x->ready, step_close);
@@ -259,11 +250,11 @@ free_x:
 	return err;
 }
 
-int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
-		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret)
+static int tcp_connect(struct pw_loop *loop, const char *host, uint16_t port,
+		       const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret)
 {
 	struct addrinfo *addrs = NULL;
-	struct pw_xprt *x;
+	struct pw_tcp *x;
 	int err;
 
 	if (strlen(host) >= NI_MAXHOST)
@@ -273,21 +264,20 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 		return err;
 	x->ops = ops;
 	x->owner = owner;
-	x->to_node = to_node;
-	x->port = port;
-	err = pw_tcp_resolve_literal(host, port, &addrs);
+	x->to_node = true;
+	err = pw_addr_literal(host, port, &addrs);
 	if (!err) {
 		x->addrs = x->addr = addrs;
 		pw_tcp_try_next(x);
 	} else if (err == -ENOENT) {
-		err = pw_tcp_resolve_start(x, host, port);
+		err = pw_addr_lookup_start(loop, host, port, on_resolved, x, &x->lookup);
 	}
 	if (err) {
 		x->closed = true; /* nothing was started */
-		pw_xprt_free(x);
+		pw_tcp_free(&x->base);
 		return err;
 	}
-	*ret = x;
+	*ret = &x->base;
 	return 0;
 }
 
@@ -295,7 +285,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 
 /* Bytes of a large message in flight are known to the kernel only: its counters say whether
  * anything moves. */
-static void add_kernel_view(const struct pw_xprt *x, struct pw_conn_stats *s)
+static void add_kernel_view(const struct pw_tcp *x, struct pw_conn_stats *s)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
@@ -308,13 +298,15 @@ static void add_kernel_view(const struct pw_xprt *x, struct pw_conn_stats *s)
 		s->bytes_tx = PW_MAX(s->bytes_tx, info.tcpi_bytes_acked - 1);
 }
 
-void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret)
+static void tcp_get_stats(const struct pw_xprt *base, struct pw_conn_stats *ret)
 {
+	const struct pw_tcp *x = pw_tcp_of(base);
+
 	*ret = x->stats;
 	add_kernel_view(x, ret);
 }
 
-const char *pw_xprt_name(const struct pw_xprt *x)
+static const char *tcp_name(const struct pw_xprt *base)
 {
 	static const char *const names[] = {
 		[PW_TCP_ZC_PROBE] = "tcp",
@@ -322,5 +314,17 @@ const char *pw_xprt_name(const struct pw_xprt *x)
 		[PW_TCP_ZC_OFF] = "tcp",
 	};
 
-	return names[x->tx.zc];
+	return names[pw_tcp_of(base)->tx.zc];
 }
+
+const struct pw_xprt_type pw_tcp_type = {
+	.connect = tcp_connect,
+	.send = pw_tcp_send,
+	.close = pw_tcp_close,
+	.free = pw_tcp_free,
+	.get_stats = tcp_get_stats,
+	.name = tcp_name,
+	.listen = pw_tcp_listen,
+	.listener_port = pw_tcp_listener_port,
+	.listener_free = pw_tcp_listener_free,
+};

@@ -7,8 +7,9 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "common/addr.h"
 #include "common/uring.h"
-#include "common/xprt.h"
+#include "common/xprt_impl.h"
 
 /* One SENDMSG takes at most this many pieces (a message has one or two) ... */
 #define PW_TCP_IOVS 64u
@@ -23,7 +24,7 @@
 /* One SENDMSG. A zero-copy one comes back twice: sent, and later the memory is free again. */
 struct pw_tcp_op {
 	struct pw_io io;
-	struct pw_xprt *x;
+	struct pw_tcp *x;
 	struct pw_list sends; /* pw_send.node; owns: sent whole, wait for the notification */
 	uint64_t bytes; /* asked for */
 	bool zc;
@@ -64,9 +65,8 @@ struct pw_tcp_rx {
 	uint8_t stage[PW_CMD_BYTES + PW_TCP_GUESS_MAX]; /* bytes from the start of a message on */
 };
 
-struct pw_tcp_resolve;
-
-struct pw_xprt {
+struct pw_tcp {
+	struct pw_xprt base;
 	struct pw_loop *loop;
 	const struct pw_xprt_ops *ops;
 	void *owner;
@@ -74,12 +74,11 @@ struct pw_xprt {
 	bool closing;
 	bool closed; /* on_closed() was called */
 	int fd; /* owns; -1: none */
-	uint16_t port;
 	struct pw_ready ready; /* steps the close */
 	int err;
 	char why[192];
 
-	struct pw_tcp_resolve *resolve; /* shared with a thread; NULL: none runs */
+	struct pw_addr_lookup *lookup; /* shared with a thread; NULL: none runs */
 	struct addrinfo *addrs; /* owns; what the name resolved to */
 	struct addrinfo *addr; /* the one that is being tried */
 	struct pw_io connect;
@@ -89,36 +88,40 @@ struct pw_xprt {
 	struct pw_conn_stats stats;
 };
 
+static inline struct pw_tcp *pw_tcp_of(const struct pw_xprt *base)
+{
+	return pw_container_of(base, struct pw_tcp, base);
+}
+
 /* xprt_tcp.c */
-int pw_tcp_new(struct pw_loop *loop, struct pw_xprt **ret);
+int pw_tcp_new(struct pw_loop *loop, struct pw_tcp **ret);
 /* An accepted or connected socket: options, first receive. */
-void pw_tcp_start(struct pw_xprt *x);
-void pw_tcp_failf(struct pw_xprt *x, int err, const char *fmt, ...) PW_PRINTF(3, 4);
-void pw_tcp_try_next(struct pw_xprt *x);
+void pw_tcp_start(struct pw_tcp *x);
+void pw_tcp_failf(struct pw_tcp *x, int err, const char *fmt, ...) PW_PRINTF(3, 4);
+void pw_tcp_try_next(struct pw_tcp *x);
 /* An io has come to rest; in closing, that may be the last one. */
-void pw_tcp_settle(struct pw_xprt *x);
-void pw_tcp_peer_name(const struct sockaddr *sa, char *buf, size_t len);
+void pw_tcp_settle(struct pw_tcp *x);
+void pw_tcp_close(struct pw_xprt *base, int err, const char *why);
+void pw_tcp_free(struct pw_xprt *base);
 
 /* xprt_tcp_tx.c */
-int pw_tcp_tx_init(struct pw_xprt *x);
-void pw_tcp_tx_fini(struct pw_xprt *x);
+void pw_tcp_send(struct pw_xprt *base, struct pw_send *s);
+int pw_tcp_tx_init(struct pw_tcp *x);
+void pw_tcp_tx_fini(struct pw_tcp *x);
 /* nothing is being sent; notifications may be missing */
-bool pw_tcp_tx_idle(const struct pw_xprt *x);
-bool pw_tcp_tx_drained(const struct pw_xprt *x);
-void pw_tcp_tx_cancel(struct pw_xprt *x);
-void pw_tcp_tx_fail_queue(struct pw_xprt *x);
+bool pw_tcp_tx_idle(const struct pw_tcp *x);
+bool pw_tcp_tx_drained(const struct pw_tcp *x);
+void pw_tcp_tx_cancel(struct pw_tcp *x);
+void pw_tcp_tx_fail_queue(struct pw_tcp *x);
 
 /* xprt_tcp_rx.c */
-int pw_tcp_rx_init(struct pw_xprt *x);
-void pw_tcp_rx_post(struct pw_xprt *x);
+int pw_tcp_rx_init(struct pw_tcp *x);
+void pw_tcp_rx_post(struct pw_tcp *x);
 
-/* xprt_tcp_resolve.c: pw_tcp_resolved() follows from the loop, unless it is cancelled. */
-int pw_tcp_resolve_literal(const char *host, uint16_t port, struct addrinfo **ret);
-int pw_tcp_resolve_start(struct pw_xprt *x, const char *host, uint16_t port);
-/* Return: true, @x will not be touched any more; false, the result is on its way and must be waited
- * for. */
-bool pw_tcp_resolve_cancel(struct pw_xprt *x);
-/* takes over @addrs */
-void pw_tcp_resolved(struct pw_xprt *x, int gai_err, struct addrinfo *addrs);
+/* xprt_tcp_listen.c */
+int pw_tcp_listen(struct pw_loop *loop, const char *host, uint16_t port,
+		  pw_xprt_accept_fn *on_accept, void *arg, struct pw_xprt_listener **ret);
+uint16_t pw_tcp_listener_port(const struct pw_xprt_listener *base);
+void pw_tcp_listener_free(struct pw_xprt_listener *base);
 
 #endif

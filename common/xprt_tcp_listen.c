@@ -5,7 +5,6 @@
  * pauses, so that the loop does not spin on a socket that stays readable, and goes on with the next
  * try.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -20,7 +19,8 @@
 #define BACKLOG 128
 #define PAUSE_NS (100 * PW_NS_PER_MS)
 
-struct pw_xprt_listener {
+struct tcp_listener {
+	struct pw_xprt_listener base;
 	struct pw_loop *loop;
 	int fd; /* owns */
 	uint16_t port;
@@ -29,12 +29,11 @@ struct pw_xprt_listener {
 	bool freed; /* the last completion, or the end of on_event(), frees */
 	struct pw_io io;
 	struct pw_timer pause;
-	int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-			 const struct pw_xprt_ops **ret_ops, void **ret_owner);
+	pw_xprt_accept_fn *on_accept;
 	void *arg;
 };
 
-static void arm(struct pw_xprt_listener *l)
+static void arm(struct tcp_listener *l)
 {
 	struct io_uring_sqe *sqe = pw_io_sqe(l->loop, &l->io);
 
@@ -45,11 +44,11 @@ static void arm(struct pw_xprt_listener *l)
 	pw_io_sqe_data(sqe, &l->io);
 }
 
-static void take(struct pw_xprt_listener *l, int fd)
+static void take(struct tcp_listener *l, int fd)
 {
 	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(sa);
-	struct pw_xprt *x;
+	struct pw_tcp *x;
 	char name[64];
 
 	/* gone again already: nothing to name, nothing to serve */
@@ -58,19 +57,19 @@ static void take(struct pw_xprt_listener *l, int fd)
 		return;
 	}
 	x->fd = fd;
-	pw_tcp_peer_name((struct sockaddr *)&sa, name, sizeof(name));
-	if (l->on_accept(l->arg, x, name, &x->ops, &x->owner)) {
+	pw_addr_text((struct sockaddr *)&sa, name, sizeof(name));
+	if (l->on_accept(l->arg, &x->base, name, &x->ops, &x->owner)) {
 		close(fd);
 		x->fd = -1;
 		x->closed = true;
-		pw_xprt_free(x);
+		pw_tcp_free(&x->base);
 		return;
 	}
 	if (!x->closing)
 		pw_tcp_start(x);
 }
 
-static void destroy(struct pw_xprt_listener *l)
+static void destroy(struct tcp_listener *l)
 {
 	close(l->fd);
 	pw_io_fini(l->loop, &l->io);
@@ -80,14 +79,14 @@ static void destroy(struct pw_xprt_listener *l)
 
 static void on_pause_over(struct pw_timer *t)
 {
-	struct pw_xprt_listener *l = pw_container_of(t, struct pw_xprt_listener, pause);
+	struct tcp_listener *l = pw_container_of(t, struct tcp_listener, pause);
 
 	arm(l);
 }
 
 static void on_event(struct pw_io *io, int res, uint32_t flags)
 {
-	struct pw_xprt_listener *l = pw_container_of(io, struct pw_xprt_listener, io);
+	struct tcp_listener *l = pw_container_of(io, struct tcp_listener, io);
 	bool pause = false;
 
 	(void)flags;
@@ -119,32 +118,6 @@ static void on_event(struct pw_io *io, int res, uint32_t flags)
 		arm(l);
 }
 
-/* "localhost" is the loopback address here, whatever a resolver says: the rule that only loopback
- * may listen without a key depends on it. Other names resolve while the program starts, where
- * waiting is right. */
-static int resolve(const char *host, uint16_t port, struct addrinfo **ret)
-{
-	struct addrinfo hints = {
-		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-	};
-	int err = pw_tcp_resolve_literal(strcmp(host, "localhost") ? host : "127.0.0.1", port, ret);
-	char service[8];
-
-	if (err != -ENOENT)
-		return err;
-	snprintf(service, sizeof(service), "%u", port);
-	switch (getaddrinfo(host, service, &hints, ret)) {
-	case 0:
-		return 0;
-	case EAI_MEMORY:
-		return -ENOMEM;
-	default:
-		return -EADDRNOTAVAIL;
-	}
-}
-
 static int open_socket(const struct addrinfo *ai, int *ret_fd, uint16_t *ret_port)
 {
 	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
@@ -170,18 +143,16 @@ static int open_socket(const struct addrinfo *ai, int *ret_fd, uint16_t *ret_por
 	return 0;
 }
 
-int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
-		   int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-				    const struct pw_xprt_ops **ret_ops, void **ret_owner),
-		   void *arg, struct pw_xprt_listener **ret)
+int pw_tcp_listen(struct pw_loop *loop, const char *host, uint16_t port,
+		  pw_xprt_accept_fn *on_accept, void *arg, struct pw_xprt_listener **ret)
 {
-	struct pw_xprt_listener *l;
+	struct tcp_listener *l;
 	struct addrinfo *ai;
 	int err;
 
 	if (!host || !*host)
 		return -EINVAL;
-	err = resolve(host, port, &ai);
+	err = pw_addr_to_listen(host, port, &ai);
 	if (err)
 		return err;
 	l = calloc(1, sizeof(*l));
@@ -189,6 +160,7 @@ int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
 		err = -ENOMEM;
 		goto free_ai;
 	}
+	l->base.type = &pw_tcp_type;
 	l->loop = loop;
 	l->on_accept = on_accept;
 	l->arg = arg;
@@ -202,7 +174,7 @@ int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
 		goto close_fd;
 	arm(l);
 	freeaddrinfo(ai);
-	*ret = l;
+	*ret = &l->base;
 	return 0;
 
 close_fd:
@@ -214,15 +186,15 @@ free_ai:
 	return err;
 }
 
-uint16_t pw_xprt_listener_port(const struct pw_xprt_listener *l)
+uint16_t pw_tcp_listener_port(const struct pw_xprt_listener *base)
 {
-	return l->port;
+	return pw_container_of(base, struct tcp_listener, base)->port;
 }
 
-void pw_xprt_listener_free(struct pw_xprt_listener *l)
+void pw_tcp_listener_free(struct pw_xprt_listener *base)
 {
-	if (!l)
-		return;
+	struct tcp_listener *l = pw_container_of(base, struct tcp_listener, base);
+
 	l->freed = true;
 	pw_timer_cancel(l->loop, &l->pause);
 	if (l->io.pending)

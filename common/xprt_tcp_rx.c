@@ -54,7 +54,7 @@ static void begin(struct pw_tcp_rx *rx)
 	rx->guess = NULL;
 }
 
-static void prepare_command(struct pw_xprt *x)
+static void prepare_command(struct pw_tcp *x)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	uint32_t guess_len = 0;
@@ -72,7 +72,7 @@ static void prepare_command(struct pw_xprt *x)
 }
 
 /* Into the ring; @empty: the socket had no more, so the kernel need not look before it waits. */
-static void post(struct pw_xprt *x, bool empty)
+static void post(struct pw_tcp *x, bool empty)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	struct io_uring_sqe *sqe = pw_io_sqe(x->loop, &rx->io);
@@ -94,14 +94,14 @@ static void post(struct pw_xprt *x, bool empty)
 	pw_io_sqe_data(sqe, &rx->io);
 }
 
-void pw_tcp_rx_post(struct pw_xprt *x)
+void pw_tcp_rx_post(struct pw_tcp *x)
 {
 	post(x, false);
 }
 
 /* Take ---------------------------------------------------------------------------------------- */
 
-static void deliver(struct pw_xprt *x, const struct pw_cmd *cmd, void *payload)
+static void deliver(struct pw_tcp *x, const struct pw_cmd *cmd, void *payload)
 {
 	x->stats.msgs_rx++;
 	x->rx.small_run = cmd->payload_len > SMALL_BYTES ? 0 : x->rx.small_run + 1;
@@ -111,7 +111,7 @@ static void deliver(struct pw_xprt *x, const struct pw_cmd *cmd, void *payload)
 /* Puts what there is of the payload of rx->cmd into @dest: @len bytes that a guess brought, or
  * bytes of the stage from @from on. Return: the stage's first byte that belongs to the next
  * message. */
-static uint32_t place_payload(struct pw_xprt *x, uint8_t *dest, uint32_t len, uint32_t from)
+static uint32_t place_payload(struct pw_tcp *x, uint8_t *dest, uint32_t len, uint32_t from)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	uint32_t want = rx->cmd.payload_len;
@@ -137,7 +137,7 @@ static uint32_t place_payload(struct pw_xprt *x, uint8_t *dest, uint32_t len, ui
 
 /* Takes one command from the stage at @pos; @len bytes after it are in the guess.
  * Return: where the stage goes on, or the same @pos when the connection is over. */
-static uint32_t take_command(struct pw_xprt *x, uint32_t pos, uint32_t len)
+static uint32_t take_command(struct pw_tcp *x, uint32_t pos, uint32_t len)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	uint8_t *dest = rx->guess;
@@ -163,7 +163,7 @@ static uint32_t take_command(struct pw_xprt *x, uint32_t pos, uint32_t len)
 }
 
 /* Takes the commands that the stage holds; @in_guess bytes after the first one are in the guess. */
-static void take_stage(struct pw_xprt *x, uint32_t in_guess)
+static void take_stage(struct pw_tcp *x, uint32_t in_guess)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	uint32_t pos = 0;
@@ -180,7 +180,7 @@ static void take_stage(struct pw_xprt *x, uint32_t in_guess)
 }
 
 /* @n bytes have come in, in the order of the pieces that were asked for. */
-static void take_bytes(struct pw_xprt *x, uint32_t n)
+static void take_bytes(struct pw_tcp *x, uint32_t n)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	uint32_t len;
@@ -206,7 +206,7 @@ static void take_bytes(struct pw_xprt *x, uint32_t n)
 }
 
 /* The result of a receive. Return: false, the connection is over. */
-static bool take_result(struct pw_xprt *x, int res)
+static bool take_result(struct pw_tcp *x, int res)
 {
 	if (res > 0 && PW_FAULT("tcp.recv"))
 		res = -ECONNRESET;
@@ -221,7 +221,7 @@ static bool take_result(struct pw_xprt *x, int res)
 
 /* Without waiting: a payload's rest together with the next command, or what the ring would be asked
  * for. Return: bytes, or -errno. */
-static int receive_now(struct pw_xprt *x)
+static int receive_now(struct pw_tcp *x)
 {
 	struct pw_tcp_rx *rx = &x->rx;
 	ssize_t n;
@@ -239,7 +239,7 @@ static int receive_now(struct pw_xprt *x)
 
 static void on_recv(struct pw_io *io, int res, uint32_t flags)
 {
-	struct pw_xprt *x = pw_container_of(io, struct pw_xprt, rx.io);
+	struct pw_tcp *x = pw_container_of(io, struct pw_tcp, rx.io);
 	struct pw_tcp_rx *rx = &x->rx;
 	bool more = flags & IORING_CQE_F_SOCK_NONEMPTY;
 
@@ -260,7 +260,7 @@ static void on_recv(struct pw_io *io, int res, uint32_t flags)
 	post(x, !more);
 }
 
-int pw_tcp_rx_init(struct pw_xprt *x)
+int pw_tcp_rx_init(struct pw_tcp *x)
 {
 	return pw_io_init(x->loop, &x->rx.io, on_recv);
 }

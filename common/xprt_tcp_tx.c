@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* xprt_tcp_tx.c -- the sending half: many messages in one SENDMSG, zero copy where it is one
  *
- * pw_xprt_send() queues; the flush at the end of the turn gathers what is queued into one SENDMSG.
+ * pw_tcp_send() queues; the flush at the end of the turn gathers what is queued into one SENDMSG.
  * One is with the kernel at a time, since TCP has an order; the kernel carries on with what did not
  * fit the socket buffer (MSG_WAITALL) and reports once. Payloads go from the borrowed buffers.
  *
@@ -31,7 +31,7 @@ static uint64_t msg_bytes(const struct pw_send *s)
 	return sizeof(s->cmd) + s->cmd.payload_len;
 }
 
-static void finish(struct pw_xprt *x, struct pw_send *s, int err)
+static void finish(struct pw_tcp *x, struct pw_send *s, int err)
 {
 	if (!err)
 		x->stats.msgs_tx++;
@@ -39,7 +39,7 @@ static void finish(struct pw_xprt *x, struct pw_send *s, int err)
 		s->done(s, err);
 }
 
-static void finish_all(struct pw_xprt *x, struct pw_list *sends, int err)
+static void finish_all(struct pw_tcp *x, struct pw_list *sends, int err)
 {
 	struct pw_list *node;
 
@@ -51,7 +51,7 @@ static void finish_all(struct pw_xprt *x, struct pw_list *sends, int err)
 
 static void on_op(struct pw_io *io, int res, uint32_t flags);
 
-static int op_init(struct pw_xprt *x, struct pw_tcp_op *op, bool zc)
+static int op_init(struct pw_tcp *x, struct pw_tcp_op *op, bool zc)
 {
 	int err = pw_io_init(x->loop, &op->io, on_op);
 
@@ -64,14 +64,14 @@ static int op_init(struct pw_xprt *x, struct pw_tcp_op *op, bool zc)
 	return 0;
 }
 
-static void ops_free(struct pw_xprt *x, struct pw_tcp_op *ops, uint32_t nr)
+static void ops_free(struct pw_tcp *x, struct pw_tcp_op *ops, uint32_t nr)
 {
 	for (uint32_t i = 0; i < nr; i++)
 		pw_io_fini(x->loop, &ops[i].io);
 	free(ops);
 }
 
-static struct pw_tcp_op *ops_new(struct pw_xprt *x, uint32_t nr)
+static struct pw_tcp_op *ops_new(struct pw_tcp *x, uint32_t nr)
 {
 	struct pw_tcp_op *ops = PW_FAULT("tcp.zc_ops") ? NULL : calloc(nr, sizeof(*ops));
 
@@ -97,7 +97,7 @@ static void zc_judge(struct pw_tcp_tx *tx)
 }
 
 /* Made when the first large message comes: most connections of strangers never have one. */
-static bool zc_have_ops(struct pw_xprt *x)
+static bool zc_have_ops(struct pw_tcp *x)
 {
 	struct pw_tcp_tx *tx = &x->tx;
 
@@ -109,7 +109,7 @@ static bool zc_have_ops(struct pw_xprt *x)
 }
 
 /* A free zero-copy operation, if the first message of the queue is worth one. */
-static struct pw_tcp_op *zc_pick(struct pw_xprt *x)
+static struct pw_tcp_op *zc_pick(struct pw_tcp *x)
 {
 	struct pw_tcp_tx *tx = &x->tx;
 	const struct pw_send *s = pw_list_first(&tx->queue, struct pw_send, node);
@@ -164,7 +164,7 @@ static void gather(struct pw_tcp_tx *tx, struct pw_tcp_op *op)
 	}
 }
 
-static void submit(struct pw_xprt *x, struct pw_tcp_op *op)
+static void submit(struct pw_tcp *x, struct pw_tcp_op *op)
 {
 	struct io_uring_sqe *sqe = pw_io_sqe(x->loop, &op->io);
 	const unsigned int flags = MSG_NOSIGNAL | MSG_WAITALL;
@@ -183,7 +183,7 @@ static void submit(struct pw_xprt *x, struct pw_tcp_op *op)
 
 static void on_flush(struct pw_flush *f)
 {
-	struct pw_xprt *x = pw_container_of(f, struct pw_xprt, tx.flush);
+	struct pw_tcp *x = pw_container_of(f, struct pw_tcp, tx.flush);
 	struct pw_tcp_tx *tx = &x->tx;
 	struct pw_tcp_op *op;
 
@@ -196,8 +196,10 @@ static void on_flush(struct pw_flush *f)
 	submit(x, op);
 }
 
-void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
+void pw_tcp_send(struct pw_xprt *base, struct pw_send *s)
 {
+	struct pw_tcp *x = pw_tcp_of(base);
+
 	pw_list_add_tail(&x->tx.queue, &s->node);
 	if (!x->tx.busy)
 		pw_loop_on_flush(x->loop, &x->tx.flush);
@@ -207,7 +209,7 @@ void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
 /* Sent ---------------------------------------------------------------------------------------- */
 
 /* @n more bytes are with the kernel: messages that are complete move to @done. */
-static void advance(struct pw_xprt *x, uint64_t n, struct pw_list *done)
+static void advance(struct pw_tcp *x, uint64_t n, struct pw_list *done)
 {
 	struct pw_tcp_tx *tx = &x->tx;
 
@@ -232,7 +234,7 @@ static bool is_zc_refusal(int res)
 	       res == -EPERM;
 }
 
-static void on_sent(struct pw_xprt *x, struct pw_tcp_op *op, int res)
+static void on_sent(struct pw_tcp *x, struct pw_tcp_op *op, int res)
 {
 	struct pw_tcp_tx *tx = &x->tx;
 
@@ -257,7 +259,7 @@ static void on_sent(struct pw_xprt *x, struct pw_tcp_op *op, int res)
 		pw_loop_on_flush(x->loop, &tx->flush);
 }
 
-static void on_notification(struct pw_xprt *x, struct pw_tcp_op *op, int res)
+static void on_notification(struct pw_tcp *x, struct pw_tcp_op *op, int res)
 {
 	struct pw_tcp_tx *tx = &x->tx;
 
@@ -279,7 +281,7 @@ static void on_notification(struct pw_xprt *x, struct pw_tcp_op *op, int res)
 static void on_op(struct pw_io *io, int res, uint32_t flags)
 {
 	struct pw_tcp_op *op = pw_container_of(io, struct pw_tcp_op, io);
-	struct pw_xprt *x = op->x;
+	struct pw_tcp *x = op->x;
 
 	if (flags & IORING_CQE_F_NOTIF) {
 		on_notification(x, op, res);
@@ -297,7 +299,7 @@ static void on_op(struct pw_io *io, int res, uint32_t flags)
 
 /* Life ---------------------------------------------------------------------------------------- */
 
-int pw_tcp_tx_init(struct pw_xprt *x)
+int pw_tcp_tx_init(struct pw_tcp *x)
 {
 	pw_list_init(&x->tx.queue);
 	pw_flush_init(&x->tx.flush, on_flush);
@@ -305,19 +307,19 @@ int pw_tcp_tx_init(struct pw_xprt *x)
 	return op_init(x, &x->tx.plain, false);
 }
 
-void pw_tcp_tx_fini(struct pw_xprt *x)
+void pw_tcp_tx_fini(struct pw_tcp *x)
 {
 	pw_io_fini(x->loop, &x->tx.plain.io);
 	if (x->tx.zc_op)
 		ops_free(x, x->tx.zc_op, PW_TCP_ZC_OPS);
 }
 
-bool pw_tcp_tx_idle(const struct pw_xprt *x)
+bool pw_tcp_tx_idle(const struct pw_tcp *x)
 {
 	return !x->tx.busy || x->tx.busy->wait;
 }
 
-bool pw_tcp_tx_drained(const struct pw_xprt *x)
+bool pw_tcp_tx_drained(const struct pw_tcp *x)
 {
 	if (x->tx.plain.io.pending)
 		return false;
@@ -327,13 +329,13 @@ bool pw_tcp_tx_drained(const struct pw_xprt *x)
 	return true;
 }
 
-void pw_tcp_tx_cancel(struct pw_xprt *x)
+void pw_tcp_tx_cancel(struct pw_tcp *x)
 {
 	if (!pw_tcp_tx_idle(x))
 		pw_io_cancel(x->loop, &x->tx.busy->io);
 }
 
-void pw_tcp_tx_fail_queue(struct pw_xprt *x)
+void pw_tcp_tx_fail_queue(struct pw_tcp *x)
 {
 	finish_all(x, &x->tx.queue, x->err);
 }

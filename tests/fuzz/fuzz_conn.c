@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct {
 	uint64_t now_ns;
 	struct pw_timer *timer; /* the connection has one */
-	struct pw_xprt x;
+	struct pw_tcp x;
 	struct pw_conn *c;
 	struct io_uring_sqe sqe;
 	bool posted; /* a receive is out */
@@ -103,8 +103,10 @@ void pw_io_sqe_data(struct io_uring_sqe *sqe, const struct pw_io *io)
 
 /* Transport ----------------------------------------------------------------------------------- */
 
-void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
+void pw_xprt_send(struct pw_xprt *base, struct pw_send *s)
 {
+	struct pw_tcp *x = pw_tcp_of(base);
+
 	MUST(!x->closing);
 	MUST(!pw_cmd_check(&s->cmd, false));
 	pw_list_add_tail(&x->tx.queue, &s->node);
@@ -114,8 +116,19 @@ void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
 		MUST(w.proved);
 }
 
-void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
+void pw_xprt_set_up(struct pw_xprt *base, uint32_t nr_slots)
 {
+	MUST(w.proved && nr_slots == 4);
+}
+
+void pw_xprt_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len)
+{
+}
+
+void pw_xprt_close(struct pw_xprt *base, int err, const char *why)
+{
+	struct pw_tcp *x = pw_tcp_of(base);
+
 	if (x->closing)
 		return;
 	x->closing = true;
@@ -123,23 +136,23 @@ void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
 	snprintf(x->why, sizeof(x->why), "%s", why);
 }
 
-void pw_tcp_failf(struct pw_xprt *x, int err, const char *fmt, ...)
+void pw_tcp_failf(struct pw_tcp *x, int err, const char *fmt, ...)
 {
-	pw_xprt_close(x, err, fmt);
+	pw_xprt_close(&x->base, err, fmt);
 }
 
-void pw_tcp_settle(struct pw_xprt *x)
+void pw_tcp_settle(struct pw_tcp *x)
 {
 }
 
-void pw_xprt_free(struct pw_xprt *x)
+void pw_xprt_free(struct pw_xprt *base)
 {
-	MUST(x->closed);
+	MUST(pw_tcp_of(base)->closed);
 }
 
-void pw_xprt_get_stats(const struct pw_xprt *x, struct pw_conn_stats *ret)
+void pw_xprt_get_stats(const struct pw_xprt *base, struct pw_conn_stats *ret)
 {
-	*ret = x->stats;
+	*ret = pw_tcp_of(base)->stats;
 }
 
 const char *pw_xprt_name(const struct pw_xprt *x)
@@ -148,7 +161,8 @@ const char *pw_xprt_name(const struct pw_xprt *x)
 }
 
 int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
-		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret)
+		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
+		    struct pw_xprt **ret)
 {
 	return -ENOSYS;
 }
@@ -431,7 +445,7 @@ static void start(void)
 	MUST(!pw_conn_alloc(NULL, &conn_ops, NULL, &node_id, NULL, &w.c));
 	w.x.ops = &pw_conn_xprt_ops;
 	w.x.owner = w.c;
-	pw_conn_accepted(w.c, &w.x, "peer");
+	pw_conn_accepted(w.c, &w.x.base, "peer");
 	MUST(!pw_tcp_rx_init(&w.x));
 	pw_tcp_rx_post(&w.x);
 }

@@ -317,7 +317,8 @@ static void on_syn(void *arg, uint64_t aux)
 }
 
 int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
-		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret)
+		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
+		    struct pw_xprt **ret)
 {
 	struct link *l = sim_alloc(sizeof(*l));
 	struct pw_xprt *x;
@@ -325,7 +326,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 	(void)loop;
 	(void)host;
 	(void)port;
-	(void)to_node;
+	(void)transport;
 	l->client = sim.cur;
 	for (int d = 0; d < NR_DIRS; d++)
 		pw_list_init(&l->queue[d]);
@@ -354,6 +355,20 @@ void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
 		m->released = true;
 		pw_loop_ready(x->loop, &x->ready);
 	}
+}
+
+void pw_xprt_set_up(struct pw_xprt *x, uint32_t nr_slots)
+{
+	(void)x;
+	(void)nr_slots;
+}
+
+void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len)
+{
+	(void)x;
+	(void)slot;
+	(void)buf;
+	(void)len;
 }
 
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
@@ -414,14 +429,14 @@ static void step_listener(struct pw_ready *r)
 }
 
 int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
-		   int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-				    const struct pw_xprt_ops **ret_ops, void **ret_owner),
-		   void *arg, struct pw_xprt_listener **ret)
+		   enum pw_transport transport, pw_xprt_accept_fn *on_accept, void *arg,
+		   struct pw_xprt_listener **ret)
 {
 	struct pw_xprt_listener *ln = calloc(1, sizeof(*ln));
 
 	(void)host;
 	(void)port;
+	(void)transport;
 	if (!ln)
 		abort();
 	ln->loop = loop;

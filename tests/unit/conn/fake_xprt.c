@@ -140,14 +140,15 @@ static struct pw_xprt *new_xprt(struct pw_loop *loop)
 }
 
 int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
-		    const struct pw_xprt_ops *ops, void *owner, bool to_node, struct pw_xprt **ret)
+		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
+		    struct pw_xprt **ret)
 {
 	if (fake.connect_err)
 		return fake.connect_err;
 	*ret = new_xprt(loop);
 	(*ret)->ops = ops;
 	(*ret)->owner = owner;
-	(*ret)->to_node = to_node;
+	(*ret)->to_node = true;
 	return 0;
 }
 
@@ -155,6 +156,17 @@ void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)
 {
 	assert_false(x->closing);
 	pw_list_add_tail(&x->queue, &s->node);
+}
+
+void pw_xprt_set_up(struct pw_xprt *x, uint32_t nr_slots)
+{
+	x->nr_slots = nr_slots;
+}
+
+void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len)
+{
+	assert_true(slot < x->nr_slots);
+	x->nr_grants++;
 }
 
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
@@ -187,9 +199,8 @@ const char *pw_xprt_name(const struct pw_xprt *x)
 }
 
 int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
-		   int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-				    const struct pw_xprt_ops **ret_ops, void **ret_owner),
-		   void *arg, struct pw_xprt_listener **ret)
+		   enum pw_transport transport, pw_xprt_accept_fn *on_accept, void *arg,
+		   struct pw_xprt_listener **ret)
 {
 	if (fake.listen_err)
 		return fake.listen_err;

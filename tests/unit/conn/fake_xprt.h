@@ -24,6 +24,7 @@ struct pw_xprt {
 	const struct pw_xprt_ops *ops;
 	void *owner;
 	bool to_node, closing, closed;
+	uint32_t nr_slots, nr_grants; /* as conn.c said */
 	int err;
 	char why[192];
 	struct pw_list queue; /* pw_send.node: not sent yet */
@@ -31,8 +32,7 @@ struct pw_xprt {
 };
 
 struct pw_xprt_listener {
-	int (*on_accept)(void *arg, struct pw_xprt *x, const char *peer_name,
-			 const struct pw_xprt_ops **ret_ops, void **ret_owner);
+	pw_xprt_accept_fn *on_accept;
 	void *arg;
 	struct pw_loop *loop;
 };

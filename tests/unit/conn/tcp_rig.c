@@ -282,13 +282,14 @@ static bool client_connected(void)
 
 void rig_client_connect(const char *host, uint16_t port)
 {
-	assert_int_equal(pw_xprt_connect(rig_loop, host, port, &xprt_ops, &client, true, &client.x),
+	assert_int_equal(pw_xprt_connect(rig_loop, host, port, PW_TRANSPORT_TCP, &xprt_ops, &client,
+					 &client.x),
 			 0);
 }
 
 int rig_listen(const char *host, uint16_t port, struct pw_xprt_listener **ret)
 {
-	return pw_xprt_listen(rig_loop, host, port, on_accept, NULL, ret);
+	return pw_xprt_listen(rig_loop, host, port, PW_TRANSPORT_TCP, on_accept, NULL, ret);
 }
 
 void rig_connect_pair(void)

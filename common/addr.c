@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* xprt_tcp_resolve.c -- from a name to addresses without stopping the loop
+/* addr.c -- see addr.h; names are resolved without stopping the loop
  *
  * getaddrinfo() of a name may take many seconds and cannot be called off: it runs in a thread of
  * its own that posts its result to the loop. Either side may leave first, so they share one object:
  * whoever finds the other gone frees it. The lock is held for a few instructions, and never on a
  * data path.
  */
+#include "common/addr.h"
+
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,21 +18,39 @@
 #include <string.h>
 
 #include "common/fault.h"
-#include "common/xprt_tcp_impl.h"
 
 #define THREAD_STACK (128u << 10)
 
-struct pw_tcp_resolve {
+struct pw_addr_lookup {
 	struct pw_loop_msg msg;
 	pthread_mutex_t lock;
 	bool posted, cancelled; /* under the lock; at most one becomes true */
 	struct pw_loop *loop; /* not touched once cancelled */
-	struct pw_xprt *x; /* not touched by the thread */
+	/* not touched by the thread */
+	void (*done)(void *owner, int gai_err, struct addrinfo *addrs);
+	void *owner;
 	char host[NI_MAXHOST];
 	uint16_t port;
 	int gai_err;
 	struct addrinfo *addrs; /* owns until handed over */
 };
+
+void pw_addr_text(const struct sockaddr *sa, char *buf, size_t len)
+{
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+		snprintf(buf, len, "[%s]:%u", host, ntohs(in6->sin6_port));
+	} else {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+		snprintf(buf, len, "%s:%u", host, ntohs(in->sin_port));
+	}
+}
 
 static int look_up(const char *host, uint16_t port, int flags, struct addrinfo **ret)
 {
@@ -43,7 +65,7 @@ static int look_up(const char *host, uint16_t port, int flags, struct addrinfo *
 	return getaddrinfo(host, service, &hints, ret);
 }
 
-int pw_tcp_resolve_literal(const char *host, uint16_t port, struct addrinfo **ret)
+int pw_addr_literal(const char *host, uint16_t port, struct addrinfo **ret)
 {
 	switch (look_up(host, port, AI_NUMERICHOST, ret)) {
 	case 0:
@@ -55,7 +77,33 @@ int pw_tcp_resolve_literal(const char *host, uint16_t port, struct addrinfo **re
 	}
 }
 
-static void resolve_free(struct pw_tcp_resolve *r)
+/* "localhost" is the loopback address here, whatever a resolver says: the rule that only loopback
+ * may listen without a key depends on it. Other names resolve while the program starts, where
+ * waiting is right. */
+int pw_addr_to_listen(const char *host, uint16_t port, struct addrinfo **ret)
+{
+	struct addrinfo hints = {
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+	};
+	int err = pw_addr_literal(strcmp(host, "localhost") ? host : "127.0.0.1", port, ret);
+	char service[8];
+
+	if (err != -ENOENT)
+		return err;
+	snprintf(service, sizeof(service), "%u", port);
+	switch (getaddrinfo(host, service, &hints, ret)) {
+	case 0:
+		return 0;
+	case EAI_MEMORY:
+		return -ENOMEM;
+	default:
+		return -EADDRNOTAVAIL;
+	}
+}
+
+static void lookup_free(struct pw_addr_lookup *r)
 {
 	if (r->addrs)
 		freeaddrinfo(r->addrs);
@@ -65,23 +113,23 @@ static void resolve_free(struct pw_tcp_resolve *r)
 
 static void on_posted(struct pw_loop_msg *m)
 {
-	struct pw_tcp_resolve *r = pw_container_of(m, struct pw_tcp_resolve, msg);
-	struct pw_xprt *x = r->x;
+	struct pw_addr_lookup *r = pw_container_of(m, struct pw_addr_lookup, msg);
+	void (*done)(void *owner, int gai_err, struct addrinfo *addrs) = r->done;
 	struct addrinfo *addrs = r->addrs;
+	void *owner = r->owner;
 	int gai_err = r->gai_err;
 
 	r->addrs = NULL;
 	/* the thread may still be inside its unlock */
 	pthread_mutex_lock(&r->lock);
 	pthread_mutex_unlock(&r->lock);
-	resolve_free(r);
-	x->resolve = NULL;
-	pw_tcp_resolved(x, gai_err, addrs);
+	lookup_free(r);
+	done(owner, gai_err, addrs);
 }
 
-static void *resolve_thread(void *arg)
+static void *lookup_thread(void *arg)
 {
-	struct pw_tcp_resolve *r = arg;
+	struct pw_addr_lookup *r = arg;
 	bool cancelled;
 
 	r->gai_err = look_up(r->host, r->port, AI_ADDRCONFIG, &r->addrs);
@@ -96,12 +144,12 @@ static void *resolve_thread(void *arg)
 	}
 	pthread_mutex_unlock(&r->lock);
 	if (cancelled)
-		resolve_free(r);
+		lookup_free(r);
 	return NULL;
 }
 
 /* Detached, small, and deaf: signals are for the threads of the programs. */
-static int start_thread(struct pw_tcp_resolve *r)
+static int start_thread(struct pw_addr_lookup *r)
 {
 	sigset_t all, old;
 	pthread_attr_t attr;
@@ -113,44 +161,44 @@ static int start_thread(struct pw_tcp_resolve *r)
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_attr_setstacksize(&attr, THREAD_STACK);
-	err = pthread_create(&thread, &attr, resolve_thread, r);
+	err = pthread_create(&thread, &attr, lookup_thread, r);
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return -err;
 }
 
-int pw_tcp_resolve_start(struct pw_xprt *x, const char *host, uint16_t port)
+int pw_addr_lookup_start(struct pw_loop *loop, const char *host, uint16_t port,
+			 void (*done)(void *owner, int gai_err, struct addrinfo *addrs),
+			 void *owner, struct pw_addr_lookup **ret)
 {
-	int err = PW_FAULT_ERR("tcp.resolve", -ENOMEM);
-	struct pw_tcp_resolve *r = err ? NULL : calloc(1, sizeof(*r));
+	int err = PW_FAULT_ERR("addr.lookup", -ENOMEM);
+	struct pw_addr_lookup *r = err ? NULL : calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
 	pthread_mutex_init(&r->lock, NULL);
 	r->msg.fn = on_posted;
-	r->loop = x->loop;
-	r->x = x;
+	r->loop = loop;
+	r->done = done;
+	r->owner = owner;
 	r->port = port;
 	snprintf(r->host, sizeof(r->host), "%s", host);
 	err = start_thread(r);
 	if (err) {
-		resolve_free(r);
+		lookup_free(r);
 		return err == -EAGAIN ? -ENOMEM : err;
 	}
-	x->resolve = r;
+	*ret = r;
 	return 0;
 }
 
-bool pw_tcp_resolve_cancel(struct pw_xprt *x)
+bool pw_addr_lookup_cancel(struct pw_addr_lookup *l)
 {
-	struct pw_tcp_resolve *r = x->resolve;
 	bool posted;
 
-	pthread_mutex_lock(&r->lock);
-	posted = r->posted;
-	r->cancelled = !posted;
-	pthread_mutex_unlock(&r->lock);
-	if (!posted)
-		x->resolve = NULL;
+	pthread_mutex_lock(&l->lock);
+	posted = l->posted;
+	l->cancelled = !posted;
+	pthread_mutex_unlock(&l->lock);
 	return !posted;
 }

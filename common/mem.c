@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mem.c -- see mem.h */
+#include "common/mem.h"
+
+#include <errno.h>
+
+static struct pw_mem_area areas[PW_MEM_MAX_AREAS];
+static struct pw_list users = PW_LIST_INIT(users); /* pw_mem_user.node */
+
+int pw_mem_announce(void *base, size_t len)
+{
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++)
+		if (!areas[i].base) {
+			areas[i] = (struct pw_mem_area){ .base = base, .len = len };
+			return 0;
+		}
+	return -ENOSPC;
+}
+
+void pw_mem_withdraw(void *base)
+{
+	struct pw_list *pos, *tmp;
+
+	for (uint32_t i = 0; base && i < PW_MEM_MAX_AREAS; i++) {
+		if (areas[i].base != base)
+			continue;
+		pw_list_for_each_safe(pos, tmp, &users) {
+			struct pw_mem_user *u = pw_list_entry(pos, struct pw_mem_user, node);
+
+			u->withdrawn(u, i);
+		}
+		areas[i] = (struct pw_mem_area){ .base = NULL };
+		return;
+	}
+}
+
+void pw_mem_user_add(struct pw_mem_user *u, void (*withdrawn)(struct pw_mem_user *, uint32_t))
+{
+	u->withdrawn = withdrawn;
+	pw_list_add_tail(&users, &u->node);
+}
+
+void pw_mem_user_del(struct pw_mem_user *u)
+{
+	pw_list_del(&u->node);
+}
+
+const struct pw_mem_area *pw_mem_find(const void *p, size_t len, uint32_t *ret_idx)
+{
+	uintptr_t at = (uintptr_t)p;
+
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
+		uintptr_t base = (uintptr_t)areas[i].base;
+
+		if (!base || at < base || at - base > areas[i].len ||
+		    len > areas[i].len - (at - base))
+			continue;
+		*ret_idx = i;
+		return &areas[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mem.h -- the memory that payloads live in, announced once to whoever registers memory with
+ * hardware
+ *
+ * Its owner announces an area when it has mapped it and withdraws it before it unmaps it. An RDMA
+ * device registers the areas when it is first used, and gives a registration back when its area is
+ * withdrawn: no connection may be up then. Other transports do not care. A payload that lies in no
+ * area still travels, by way of a copy.
+ * Thread: one, that of the loop with the connections.      Allocates: never.
+ */
+#ifndef PW_MEM_H
+#define PW_MEM_H
+
+#include "common/list.h"
+
+#define PW_MEM_MAX_AREAS 16u
+
+struct pw_mem_area {
+	uint8_t *base; /* borrowed until it is withdrawn; NULL: this place is free */
+	size_t len; /* bytes */
+};
+
+/* Return: 0; -ENOSPC more than PW_MEM_MAX_AREAS. */
+int pw_mem_announce(void *base, size_t len);
+/* What was never announced is ignored. */
+void pw_mem_withdraw(void *base);
+
+/* Who keeps registrations. */
+struct pw_mem_user {
+	struct pw_list node;
+	void (*withdrawn)(struct pw_mem_user *u, uint32_t area_idx);
+};
+void pw_mem_user_add(struct pw_mem_user *u, void (*withdrawn)(struct pw_mem_user *, uint32_t));
+void pw_mem_user_del(struct pw_mem_user *u);
+
+/* The area that holds all of [@p, @p + @len); NULL: none does. */
+const struct pw_mem_area *pw_mem_find(const void *p, size_t len, uint32_t *ret_idx);
+
+#endif
