@@ -67,7 +67,6 @@ static void answer_deliver(struct pwc_peer *p, struct pwc_slot *s)
 	int err = pw_err_from_wire(rsp.status);
 
 	s->answered = false;
-	p->confirmed |= mutates(rsp.op);
 	call_end(p, s->call, err, &rsp);
 }
 
@@ -336,7 +335,7 @@ void pwc_peer_lost(struct pwc_peer *p, int err, const char *why)
 	pw_timer_arm(p->loop, &p->retry, pw_loop_now(p->loop) + wait * PW_NS_PER_MS);
 	if (p->given_up || p->opts.timeout_ms)
 		pwc_peer_tick_arm(p);
-	if (p->state == PWC_PEER_UP || p->state == PWC_PEER_RECLAIMING)
+	if (p->was_up && (p->state == PWC_PEER_UP || p->state == PWC_PEER_RECLAIMING))
 		p->ops->on_down(p, err, p->why_down);
 	p->state = p->was_up ? PWC_PEER_WAITING : PWC_PEER_CONNECTING;
 	brief_end(p);
@@ -395,15 +394,6 @@ static void session_lost(struct pwc_peer *p)
 	calls_end(p, &p->parked, 0, want_release);
 }
 
-/* The node records a session before any change of it, and for a lease: within that, and without an
- * answer to a change, an unknown session was never recorded, so none of its changes was made. */
-static bool never_recorded(const struct pwc_peer *p)
-{
-	uint64_t lease_ns = p->lease_ms * PW_NS_PER_MS;
-
-	return !p->confirmed && pw_loop_now(p->loop) < p->stats.down_since_ns + lease_ns;
-}
-
 static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
 {
 	struct pwc_peer *p = pw_conn_owner(conn);
@@ -414,31 +404,25 @@ static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
 		return;
 	}
 	memcpy(p->id->fsid, pw_conn_peer_fsid(conn), sizeof(p->id->fsid));
-	if (p->was_up) {
+	if (p->was_up)
 		p->stats.reconnects++;
-		if (!(w->flags & PW_WELCOME_SESSION_KNOWN) && !never_recorded(p)) {
+	if (!(w->flags & PW_WELCOME_SESSION_KNOWN)) {
+		if (p->was_up)
 			pw_log_warn("peer %s: the node no longer knew this session, changes in "
 				    "flight end with EIO", pwc_peer_name(p));
-			session_lost(p);
-			p->confirmed = false;
-		} else if (!(w->flags & PW_WELCOME_SESSION_KNOWN)) {
-			calls_end(p, &p->parked, 0, want_release);
-		}
-		p->lease_ms = w->lease_ms;
-		p->state = PWC_PEER_RECLAIMING;
-		pwc_reclaim_start(p);
-		return;
+		session_lost(p);
 	}
-	p->was_up = true;
-	p->lease_ms = w->lease_ms;
-	pwc_peer_usable(p, true);
+	p->state = PWC_PEER_RECLAIMING;
+	pwc_reclaim_start(p);
 }
 
-void pwc_peer_usable(struct pwc_peer *p, bool first)
+void pwc_peer_usable(struct pwc_peer *p)
 {
+	bool first = !p->was_up;
 	struct pw_list again;
 
 	p->state = PWC_PEER_UP;
+	p->was_up = true;
 	p->given_up = false;
 	p->backoff_ms = 0;
 	p->stats.down_since_ns = 0;

@@ -44,7 +44,7 @@ enum pwc_peer_state {
 	PWC_PEER_IDLE, /* before start, after stop */
 	PWC_PEER_CONNECTING, /* first connect */
 	PWC_PEER_UP,
-	PWC_PEER_RECLAIMING, /* connected again, giving back what it has open */
+	PWC_PEER_RECLAIMING, /* connected; the node records us and what we have open */
 	PWC_PEER_WAITING, /* back-off before the next try */
 	PWC_PEER_STOPPING,
 	PWC_PEER_DEAD, /* the node refused us for good: wrong key, version, other filesystem */
@@ -63,7 +63,7 @@ struct pwc_peer_ops {
 	void (*on_up)(struct pwc_peer *p, bool first); /* usable (again) */
 	void (*on_down)(struct pwc_peer *p, int err, const char *why); /* will try again */
 	void (*on_dead)(struct pwc_peer *p, int err, const char *why); /* will not */
-	/* Every inode that is open here, for RECLAIM: called after a reconnect until it returns
+	/* Every inode that is open here, for RECLAIM: called after a connect until it returns
 	 * false.
 	 * @iter starts at 0. */
 	bool (*next_open)(struct pwc_peer *p, uint64_t *iter, uint64_t *ino, uint32_t *opens);

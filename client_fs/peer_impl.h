@@ -36,9 +36,7 @@ struct pwc_peer {
 	char *host;
 	struct pw_conn *conn;
 	enum pwc_peer_state state;
-	bool was_up; /* a session has existed */
-	bool confirmed; /* a change was answered: the node has our session on record */
-	uint32_t lease_ms; /* as granted */
+	bool was_up; /* has been usable */
 	bool given_up; /* calls fail until the node is back */
 	uint32_t backoff_ms;
 	uint64_t incarnation;
@@ -61,8 +59,8 @@ struct pwc_peer {
 void pwc_peer_tick_arm(struct pwc_peer *p);
 /* The connection is down and drained: decide whether and when to try again. */
 void pwc_peer_lost(struct pwc_peer *p, int err, const char *why);
-/* Everything is as before the connection was lost: send again what was not answered. */
-void pwc_peer_usable(struct pwc_peer *p, bool first);
+/* The node has our session on record and what we have open: send (again) what is not answered. */
+void pwc_peer_usable(struct pwc_peer *p);
 void pwc_peer_stats_add_conn(struct pwc_peer *p);
 
 void pwc_reclaim_start(struct pwc_peer *p);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* peer_reclaim.c -- after a reconnect: tell the node which inodes are open here, before anything
+/* peer_reclaim.c -- after every connect: tell the node which inodes are open here, before anything
  * else
  *
- * The list replaces what the node may remember of this client. It goes out on slot 0, a page at a
+ * The answer to the last page says that the node has recorded our session: from then on, and not
+ * before, it can tell a replay from a new request in every later life. The list replaces what the node may remember of this client. It goes out on slot 0, a page at a
  * time, each page after the answer to the one before.
  */
 #include <errno.h>
@@ -71,7 +72,7 @@ void pwc_reclaim_answer(struct pwc_peer *p, const struct pw_cmd *cmd)
 		return;
 	}
 	if (p->reclaim_last)
-		pwc_peer_usable(p, false);
+		pwc_peer_usable(p);
 	else
 		page_send(p);
 }

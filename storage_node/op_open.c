@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_open.c -- OPEN, RELEASE and RECLAIM: who has what open
  *
- * Opens are counts in memory: a client that outlives the node gives them back with RECLAIM before
- * its other requests. An OPEN that truncates cuts first (op_truncate.c), then opens; of an empty
+ * Opens are counts in memory: a client gives them back with RECLAIM before its other requests, on
+ * every connection. The answer to its last page says that the session is recorded: whatever the
+ * client sends afterwards, a later life of the node will know whose replay it is. An OPEN that truncates cuts first (op_truncate.c), then opens; of an empty
  * file it only moves the times. A mark in the reply row keeps the replay from doing it again.
  */
 #include <errno.h>
@@ -17,6 +18,11 @@ enum {
 	OPEN_BEGIN,
 	OPEN_COMMIT,
 	OPEN_CUT
+};
+
+enum {
+	RECLAIM_BEGIN,
+	RECLAIM_RECORDED
 };
 
 struct reclaim_record { /* one of RECLAIM's payload */
@@ -115,7 +121,12 @@ void pws_op_release_step(struct pws_req *r)
 	pws_req_reply(r, 0);
 }
 
-void pws_op_reclaim_step(struct pws_req *r)
+static int record_attempt(struct pws_txn *t)
+{
+	return pws_session_record(pws_req_of_txn(t)->ch->session, t);
+}
+
+static int take_page(struct pws_req *r)
 {
 	const struct pw_body_reclaim *b = &r->cmd.reclaim;
 	int err = 0;
@@ -134,5 +145,26 @@ void pws_op_reclaim_step(struct pws_req *r)
 	}
 	if (!err && b->last)
 		r->ch->reclaimed = true;
-	pws_req_reply(r, err);
+	return err;
+}
+
+void pws_op_reclaim_step(struct pws_req *r)
+{
+	int err;
+
+	if (r->phase == RECLAIM_RECORDED) {
+		/* Not recorded is no reason to refuse: a full disk needs clients that delete. Such a
+		 * session is unknown after a restart, and its client then repeats nothing. */
+		if (r->err)
+			pws_session_warn_unrecorded(r->err);
+		pws_req_reply(r, 0);
+		return;
+	}
+	err = take_page(r);
+	if (err || !r->cmd.reclaim.last) {
+		pws_req_reply(r, err);
+		return;
+	}
+	r->phase = RECLAIM_RECORDED;
+	pws_txn_start(&r->txn, record_attempt, pws_req_txn_done);
 }

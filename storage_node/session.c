@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* session.c -- a client process: its lease, its opens, and its rows in the index
  *
- * The C row is put as soon as the session's first connection is up: commits are ordered, so
- * whatever reply row survives a crash, the C row that announces it does too.
+ * The C row is put as soon as the session's first connection is up, and the answer to RECLAIM waits
+ * for it: a client has nothing under way before its session is known to every later life of the
+ * node.
  */
 #include "storage_node/session.h"
 
@@ -39,9 +40,8 @@ static struct pws_session *session_of_txn(struct pws_txn *t)
 
 /* Rows -------------------------------------------------------------------------------------- */
 
-static int row_attempt(struct pws_txn *t)
+static int put_row(const struct pws_session *s, struct pws_txn *t)
 {
-	struct pws_session *s = session_of_txn(t);
 	struct pws_client row = { .version = PWS_RECORD_VERSION };
 	struct pw_list *pos;
 	struct pws_key k;
@@ -54,6 +54,30 @@ static int row_attempt(struct pws_txn *t)
 	return 0;
 }
 
+static int row_attempt(struct pws_txn *t)
+{
+	return put_row(session_of_txn(t), t);
+}
+
+int pws_session_record(const struct pws_session *s, struct pws_txn *t)
+{
+	struct pws_slice val;
+	struct pws_key k;
+	int err;
+
+	pws_key_client(&k, s->client_id);
+	err = pws_txn_get(t, pws_key_slice(&k), &val);
+	return err == -ENOENT ? put_row(s, t) : err;
+}
+
+void pws_session_warn_unrecorded(int err)
+{
+	pw_log_rl(PW_LOG_WARN,
+		  "session: cannot be recorded (%s): after a restart of this node its client "
+		  "cannot repeat what was under way",
+		  pw_err_text(err));
+}
+
 static void row_done(struct pws_txn *t, int err)
 {
 	struct pws_session *s = session_of_txn(t);
@@ -61,10 +85,7 @@ static void row_done(struct pws_txn *t, int err)
 	s->txn_busy = false;
 	if (err) {
 		s->row = false;
-		pw_log_rl(PW_LOG_WARN,
-			  "session: cannot be recorded (%s): after a restart of this node "
-			  "its client cannot repeat what was under way",
-			  pw_err_text(err));
+		pws_session_warn_unrecorded(err);
 	}
 	pws_session_idle_check(s);
 	pws_node_idle_check(s->n);

@@ -72,6 +72,9 @@ int pws_session_get(struct pws_node *n, const uint8_t client_id[16], struct pws_
 /* A channel came up, or went down. @goodbye: the client will not come back. */
 void pws_session_up(struct pws_session *s);
 void pws_session_down(struct pws_session *s, bool goodbye);
+/* In an attempt of RECLAIM: the C row is there, or is put. done() comes when it is durable. */
+int pws_session_record(const struct pws_session *s, struct pws_txn *t);
+void pws_session_warn_unrecorded(int err);
 /* A request ended; an ENDING session may wait for that. */
 void pws_session_idle_check(struct pws_session *s);
 
