@@ -175,6 +175,14 @@ static void begin(uint32_t op, uint64_t tick)
 	sim_fail("names: more than 64 operations under way at tick %llu", (unsigned long long)tick);
 }
 
+/* With this result it changes nothing in one state (two names of one file) and something in another:
+ * when it happens matters either way. */
+static bool may_change(const struct sim_ns_op *op)
+{
+	return op->op == PW_OP_RENAME && op->resp && !op->unknown && !op->err &&
+	       (op->parent != op->parent2 || op->name != op->name2);
+}
+
 /* What has its known result here and changes nothing happens at once: nothing is lost by that. */
 static void normalize(struct sim_ns_state *s)
 {
@@ -185,6 +193,8 @@ static void normalize(struct sim_ns_state *s)
 		if (!h.pending[bit] || s->done & 1ull << bit)
 			continue;
 		op = h.op[h.pending[bit] - 1];
+		if (may_change(op))
+			continue;
 		if (op->resp && !op->unknown && sim_ns_apply(&t, op) && !memcmp(&t, s, sizeof(t)))
 			s->done |= 1ull << bit;
 	}
@@ -208,11 +218,14 @@ static void explore(const struct sim_ns_state *from, uint32_t last_bit, struct s
 			continue;
 		}
 		for (uint32_t bit = 0; bit < 64; bit++) {
+			const struct sim_ns_op *op;
 			struct sim_ns_state t = s;
 
-			if (!h.pending[bit] || s.done & 1ull << bit ||
-			    !sim_ns_apply(&t, h.op[h.pending[bit] - 1]) ||
-			    !memcmp(&t, &s, sizeof(t)))
+			if (!h.pending[bit] || s.done & 1ull << bit)
+				continue;
+			op = h.op[h.pending[bit] - 1];
+			if (!sim_ns_apply(&t, op) ||
+			    (!memcmp(&t, &s, sizeof(t)) && !may_change(op)))
 				continue;
 			t.done |= 1ull << bit;
 			normalize(&t);
