@@ -162,8 +162,6 @@ void pwc_op_create_start(struct pwc_req *r)
 	cmd->mknode.mode = S_IFREG | (in->mode & 07777);
 	if (in->flags & O_EXCL)
 		cmd->mknode.flags |= PW_CREATE_EXCL;
-	if (in->flags & O_TRUNC)
-		cmd->mknode.flags |= PW_CREATE_TRUNC;
 	cmd->mknode.name_len = (uint32_t)strlen(pwc_req_name(r));
 	cmd->payload_len = cmd->mknode.name_len;
 	r->call.payload = r->in;

@@ -14,10 +14,6 @@
 #define PW_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define PW_WARN_UNUSED __attribute__((warn_unused_result))
 #define PW_UNUSED __attribute__((unused))
-#define PW_PACKED __attribute__((packed))
-
-/* Set-up and parse code only; never for memory that hardware or the kernel may still own. */
-#define PW_AUTO(fn) __attribute__((cleanup(fn)))
 
 /* by way of void *: the object is aligned, which a char * cannot tell the compiler */
 #define pw_container_of(ptr, type, member)                                                         \

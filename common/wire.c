@@ -92,8 +92,7 @@ static uint32_t check_req_mknode(const struct pw_cmd *c)
 
 	if (!ok)
 		return BODY_BAD;
-	if (create ? (b->flags & ~(PW_CREATE_EXCL | PW_CREATE_TRUNC)) || !S_ISREG(b->mode)
-		   : b->flags)
+	if (create ? (b->flags & ~PW_CREATE_EXCL) || !S_ISREG(b->mode) : b->flags)
 		return BODY_BAD;
 	if (S_ISLNK(b->mode) ? rest < 1 || rest > PW_SYMLINK_MAX : rest)
 		return BODY_BAD;

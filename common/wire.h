@@ -101,7 +101,6 @@ struct pw_body_mknode { /* MKNODE, CREATE; payload: name, then target of a symli
 	uint32_t name_len;
 };
 #define PW_CREATE_EXCL 1u
-#define PW_CREATE_TRUNC 2u
 
 struct pw_body_ino { /* GETATTR, READLINK, OPEN, RELEASE, STATFS (0), FSYNC */
 	uint64_t ino;
@@ -279,6 +278,14 @@ static_assert(sizeof(struct pw_body_attr) == PW_BODY_BYTES, "wire format");
  * Return: 0; -EPROTO (bad magic, type, op, length, reserved byte).
  */
 int pw_cmd_check(const struct pw_cmd *cmd, bool to_node) PW_WARN_UNUSED;
+
+/* Where in a slot's memory the payload of a request begins: data at its place within a block, so
+ * that it can go to disk from where it landed. Also for an append, whose offset is a guess. */
+#define PW_BLOCK_BYTES 4096u
+static inline uint32_t pw_cmd_head(const struct pw_cmd *cmd)
+{
+	return cmd->op == PW_OP_WRITE ? (uint32_t)(cmd->io.off % PW_BLOCK_BYTES) : 0;
+}
 
 /**
  * pw_name_check - may this be a directory entry

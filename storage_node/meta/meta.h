@@ -34,8 +34,8 @@ struct pws_meta_op {
 	/* Results that node_req.c acts on after the commit */
 	uint64_t opened_ino; /* CREATE, OPEN: count an open for this client */
 	uint64_t orphan_ino; /* nlink went to 0: may be reclaimed when nobody has it open */
-	/* CREATE or OPEN with truncation of a non-empty file: node_req.c truncates first, then runs
-	 * the operation again (the flag is cleared by an empty file) */
+	/* OPEN with truncation of a non-empty file: op_open.c truncates first, then runs the
+	 * operation again (the flag is cleared by an empty file) */
 	bool truncate;
 };
 

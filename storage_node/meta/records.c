@@ -181,15 +181,6 @@ void pws_key_alloc(struct pws_key *k)
 	begin_key(k, PWS_TABLE_ALLOC);
 }
 
-void pws_key_global(struct pws_key *k, const char *name)
-{
-	size_t len = strlen(name);
-
-	assert(len && len < PWS_KV_KEY_MAX);
-	begin_key(k, PWS_TABLE_GLOBAL);
-	add_bytes(k, name, len);
-}
-
 int pws_inode_decode(struct pws_slice val, struct pws_inode *ret, struct pws_slice *target)
 {
 	struct pws_inode i;

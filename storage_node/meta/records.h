@@ -10,8 +10,7 @@
  *	O  ino                          -> struct pws_orphan: removed but open, or a tail to reclaim
  *	R  client id, slot              -> struct pws_reply: last mutation and its answer
  *	C  client id                    -> struct pws_client: a session that may come back
- *	A                               -> u64 next inode number
- *	G  name                         -> superblock, counters
+ *	A                               -> u64: inode numbers from here on were never given out
  *
  * ino = shard (12 bits) << 48 | sequence; root = 1.
  */
@@ -34,7 +33,6 @@ enum pws_table {
 	PWS_TABLE_REPLY = 'R',
 	PWS_TABLE_CLIENT = 'C',
 	PWS_TABLE_ALLOC = 'A',
-	PWS_TABLE_GLOBAL = 'G',
 };
 
 #define PWS_RECORD_VERSION 1u
@@ -123,7 +121,6 @@ void pws_key_reply_range(struct pws_key *begin, struct pws_key *end, const uint8
 void pws_key_client(struct pws_key *k, const uint8_t client_id[16]);
 void pws_key_client_range(struct pws_key *begin, struct pws_key *end);
 void pws_key_alloc(struct pws_key *k);
-void pws_key_global(struct pws_key *k, const char *name);
 
 /* Decodes and checks a stored inode: 0; -EBADMSG (length, version). @target may be NULL. */
 int pws_inode_decode(struct pws_slice val, struct pws_inode *ret, struct pws_slice *target);

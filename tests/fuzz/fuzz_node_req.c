@@ -116,7 +116,7 @@ static void fill_mknode(struct world *w, struct pw_cmd *cmd)
 	cmd->mknode.mode = types[byte(w) % PW_ARRAY_SIZE(types)] | 0644;
 	if (cmd->op == PW_OP_CREATE)
 		cmd->mknode.mode = S_IFREG | 0600;
-	cmd->mknode.flags = cmd->op == PW_OP_CREATE ? byte(w) % 4 : 0;
+	cmd->mknode.flags = cmd->op == PW_OP_CREATE ? byte(w) % 2 : 0;
 	cmd->mknode.name_len = put_name(w, payload);
 	cmd->payload_len = cmd->mknode.name_len;
 	if (S_ISLNK(cmd->mknode.mode))

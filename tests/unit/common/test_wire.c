@@ -65,7 +65,7 @@ static const struct good goods[] = {
 	REQ(MKNODE, mknode, .slot = 1, .payload_len = 255,
 	    .mknode = { .parent = 1, .mode = S_IFCHR | 0600, .name_len = 255, .rdev = 5 }),
 	REQ(CREATE, mknode, .slot = 1, .payload_len = 1, .mknode = { .parent = 1,
-	    .mode = S_IFREG | 0644, .name_len = 1, .flags = PW_CREATE_EXCL | PW_CREATE_TRUNC }),
+	    .mode = S_IFREG | 0644, .name_len = 1, .flags = PW_CREATE_EXCL }),
 	REQ(UNLINK, name, .slot = 1, .payload_len = 255, .name.parent = 1),
 	REQ(RMDIR, name, .slot = 1, .payload_len = 1, .name.parent = 1),
 	REQ(RENAME, rename, .slot = 1, .payload_len = 255 + 255,
@@ -251,7 +251,7 @@ static void test_cmd_check__mknode_and_create(void **state)
 	GOOD_REQ(MKNODE, c.mknode.mode = S_IFREG | 0600);
 	GOOD_REQ(MKNODE, c.mknode.mode = S_IFBLK | 0600; c.mknode.rdev = UINT32_MAX);
 	BAD_REQ(CREATE, c.mknode.mode = S_IFDIR | 0755);
-	BAD_REQ(CREATE, c.mknode.flags = 4);
+	BAD_REQ(CREATE, c.mknode.flags = 2);
 	BAD_REQ(CREATE, c.payload_len = 2);
 }
 

@@ -49,8 +49,6 @@ static void test_keys__golden(void **state)
 	expect_key(&k, "43ff0102030405060708090a0b0c0d0eff");
 	pws_key_alloc(&k);
 	expect_key(&k, "41");
-	pws_key_global(&k, "super");
-	expect_key(&k, "477375706572");
 }
 
 static void test_dirent__parse(void **state)
