@@ -18,6 +18,9 @@
 #include "storage_node/node.h"
 #include "storage_node/node_req.h"
 
+/* Payloads that are worth a guess: what a wrong one brings has to be moved. */
+#define GUESS_MAX 8192u
+
 static const uint8_t any_fsid[16];
 
 static struct pws_guest *guest_of(const struct pw_conn *c)
@@ -197,37 +200,45 @@ static struct pws_req *req_of(struct pw_conn *c, const struct pw_cmd *cmd)
 static void *on_payload(struct pw_conn *c, const struct pw_cmd *cmd)
 {
 	struct pws_req *r = req_of(c, cmd);
+	bool small = cmd->op == PW_OP_WRITE && !(cmd->io.off % PWS_BLOCK) &&
+		     cmd->payload_len <= GUESS_MAX;
 
-	return r ? pws_req_on_payload(r, cmd) : NULL;
+	if (!r)
+		return NULL;
+	r->ch->guess_len = small ? cmd->payload_len : 0;
+	return pws_req_on_payload(r, cmd);
+}
+
+/* After a small write comes another one like it. */
+static void *guess_payload(struct pw_conn *c, uint32_t *ret_len)
+{
+	struct pws_channel *ch = guest_of(c)->ch;
+
+	if (!ch || !ch->guess_len)
+		return NULL;
+	if (!ch->spare)
+		ch->spare = pws_buf_get(ch->n->bufs);
+	*ret_len = ch->guess_len;
+	return ch->spare ? ch->spare->mem : NULL;
 }
 
 static void on_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload)
 {
 	struct pws_req *r = req_of(c, cmd);
 
-	if (r)
-		pws_req_on_msg(r, cmd, payload);
+	if (!r)
+		return;
+	if (!cmd->payload_len)
+		r->ch->guess_len = 0;
+	pws_req_on_msg(r, cmd, payload);
 }
 
 /* The end ----------------------------------------------------------------------------------- */
 
-static void add_stats(struct pws_node *n, const struct pw_conn *c)
-{
-	struct pw_conn_stats s, *sum = &n->stats.conn;
-
-	pw_conn_get_stats(c, &s);
-	sum->msgs_tx += s.msgs_tx;
-	sum->msgs_rx += s.msgs_rx;
-	sum->bytes_tx += s.bytes_tx;
-	sum->bytes_rx += s.bytes_rx;
-	sum->zc_sends += s.zc_sends;
-	sum->zc_copied += s.zc_copied;
-	sum->copied_bytes += s.copied_bytes;
-}
-
 static void on_down(struct pw_conn *c, int err, const char *why)
 {
 	struct pws_guest *g = guest_of(c);
+	struct pw_conn_stats last;
 	struct pws_channel *ch;
 	struct pws_node *n;
 
@@ -237,7 +248,8 @@ static void on_down(struct pw_conn *c, int err, const char *why)
 	}
 	ch = g->ch;
 	n = g->n;
-	add_stats(n, c);
+	pw_conn_get_stats(c, &last);
+	pw_conn_stats_add(&n->stats.conn, &last);
 	if (!ch) {
 		if (err != -ECONNRESET)
 			pw_log_rl(PW_LOG_INFO, "conn %s: ended before it was a client's, %s",
@@ -245,6 +257,9 @@ static void on_down(struct pw_conn *c, int err, const char *why)
 	} else {
 		pw_log_info("conn %s: ended, %s", pw_conn_peer_name(c), why);
 		ch->conn = NULL;
+		ch->guess_len = 0;
+		pws_buf_put(n->bufs, ch->spare);
+		ch->spare = NULL;
 		for (uint32_t i = 0; i < ch->nr_slots; i++)
 			pws_req_on_down(&ch->reqs[i]);
 	}
@@ -262,6 +277,7 @@ const struct pw_conn_ops pws_channel_conn_ops = {
 	.on_hello = on_hello,
 	.on_up = on_up,
 	.on_payload = on_payload,
+	.guess_payload = guess_payload,
 	.on_msg = on_msg,
 	.on_down = on_down,
 };

@@ -236,6 +236,15 @@ static void *fail_bad(struct pws_req *r, int err, const char *why)
 	return NULL;
 }
 
+/* The payload may be there already, where channel.c guessed. */
+static void take_spare(struct pws_req *r)
+{
+	struct pws_buf *own = r->buf;
+
+	r->buf = r->ch->spare;
+	r->ch->spare = own;
+}
+
 void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd)
 {
 	uint32_t head = head_of(cmd);
@@ -246,6 +255,8 @@ void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd)
 	switch (r->verdict) {
 	case PWS_REQ_RUN:
 		pw_sm_move(&r->sm, PWS_REQ_RECEIVED, cmd->op);
+		if (r->ch->spare && !head)
+			take_spare(r);
 		return r->buf->mem + head;
 	case PWS_REQ_PARK:
 		r->next_buf = pws_buf_get(r->n->bufs);
