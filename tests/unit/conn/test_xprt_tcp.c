@@ -223,60 +223,6 @@ static void test_guess__costs_what_it_says(void **state)
 	free(buf);
 }
 
-/* Both ways ----------------------------------------------------------------------------------- */
-
-static uint32_t random_len(void)
-{
-	switch (random_below(8)) {
-	case 0:
-		return 0;
-	case 1:
-		return 1 + random_below(200);
-	case 2:
-		return 8192 - 4 + random_below(8);
-	case 3:
-		return 1 + random_below(1u << 20);
-	case 4:
-		return random_below(16) ? 4096 : 3u << 20;
-	default:
-		return 1 + random_below(20000);
-	}
-}
-
-#define NR_BOTH 1000u
-
-static bool exchange(void)
-{
-	struct pw_cmd cmd;
-
-	/* a few at a time, so that queues grow and run empty */
-	if (client.nr_sent < NR_BOTH && random_below(4) == 0) {
-		make_req(&cmd, client.nr_sent + 1, random_len());
-		side_send(&client, &cmd);
-	}
-	for (uint32_t n = random_below(5); node.nr_sent < NR_BOTH && n; n--) {
-		make_rsp(&cmd, node.nr_sent + 1, random_len());
-		side_send(&node, &cmd);
-	}
-	return (client.nr_msgs == NR_BOTH && node.nr_msgs == NR_BOTH &&
-		client.nr_done == NR_BOTH && node.nr_done == NR_BOTH) ||
-	       client.closed || node.closed;
-}
-
-static void test_both_ways__thousand_messages_of_any_size(void **state)
-{
-	rig_connect_pair();
-	client.guess = GUESS_RANDOM;
-	node.guess = GUESS_RANDOM;
-	run_until(exchange);
-	assert_false(client.closed);
-	assert_false(node.closed);
-	assert_int_equal(side_stats(&client).msgs_tx, NR_BOTH);
-	assert_int_equal(side_stats(&client).msgs_rx, NR_BOTH);
-	assert_int_equal(side_stats(&client).bytes_rx, side_stats(&node).bytes_tx);
-	assert_int_equal(side_stats(&node).bytes_rx, side_stats(&client).bytes_tx);
-}
-
 /* Zero copy ----------------------------------------------------------------------------------- */
 
 static bool node_has_msgs(void)
@@ -333,7 +279,6 @@ int main(void)
 		TEST(test_receive__a_run_of_payloads_copies_nothing),
 		TEST(test_receive__a_run_of_commands_takes_few_turns),
 		TEST(test_guess__costs_what_it_says),
-		TEST(test_both_ways__thousand_messages_of_any_size),
 		TEST(test_zero_copy__is_off_where_the_kernel_copies),
 		TEST(test_zero_copy__small_payloads_never_try),
 	};

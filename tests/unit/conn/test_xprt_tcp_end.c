@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_xprt_tcp_end.c -- connecting, and every way in which a connection ends
+/* test_xprt_tcp_end.c -- ways in which a TCP connection ends, and a listener without descriptors
  *
  * The rig checks on each of them: every message was done exactly once, nothing was done after
  * on_closed(), nothing was written into a buffer after it.
@@ -23,16 +23,6 @@
 static bool client_closed(void)
 {
 	return client.closed;
-}
-
-static bool node_closed(void)
-{
-	return node.closed;
-}
-
-static bool client_settled(void)
-{
-	return client.connected || client.closed;
 }
 
 static void expect_closed(int err, const char *text)
@@ -146,66 +136,8 @@ static void send_some(struct side *s, uint32_t nr, uint32_t len)
 	for (uint32_t i = 0; i < nr; i++) {
 		struct pw_cmd cmd;
 
-		if (s == &client)
-			make_req(&cmd, s->nr_sent + 1, len);
-		else
-			make_rsp(&cmd, s->nr_sent + 1, len);
+		make_req(&cmd, s->nr_sent + 1, len);
 		side_send(s, &cmd);
-	}
-}
-
-static void drop(struct side *s)
-{
-	if (s->x) {
-		side_close(s, -ECANCELED);
-		assert_int_equal(s->nr_done + s->nr_failed, s->nr_sent);
-	}
-	s->connected = s->closed = false;
-	s->nr_msgs = 0;
-	s->close_after_msgs = 0;
-}
-
-/* Closed after each number of turns, with messages of this size on their way in both directions. */
-static void close_in_the_middle(uint32_t nr, uint32_t len)
-{
-	for (uint32_t turns = 0; turns < 40; turns++) {
-		rig_connect_pair();
-		client.nr_sent = client.nr_done = client.nr_failed = 0;
-		node.nr_sent = node.nr_done = node.nr_failed = 0;
-		client.guess = node.guess = GUESS_RANDOM;
-		send_some(&client, nr, len);
-		send_some(&node, nr, len);
-		run_turns(turns);
-		drop(turns & 1 ? &client : &node);
-		drop(turns & 1 ? &node : &client);
-	}
-}
-
-static void test_close__in_the_middle_of_small_messages(void **state)
-{
-	close_in_the_middle(20, 500);
-}
-
-static void test_close__in_the_middle_of_large_messages(void **state)
-{
-	close_in_the_middle(3, 3 << 20);
-}
-
-static void test_close__from_within_on_msg(void **state)
-{
-	for (uint32_t after = 1; after < 12; after++) {
-		rig_connect_pair();
-		client.nr_sent = client.nr_done = client.nr_failed = 0;
-		node.guess = after % NR_GUESSES;
-		node.close_after_msgs = after;
-		send_some(&client, 12, 700);
-		run_until(node_closed);
-		assert_int_equal(node.nr_msgs, after);
-		assert_int_equal(node.err, -ECANCELED);
-		pw_xprt_free(node.x);
-		node.x = NULL;
-		drop(&node);
-		drop(&client);
 	}
 }
 
@@ -253,123 +185,11 @@ static void test_close__does_not_take_back_what_was_sent(void **state)
 	close(fd);
 }
 
-/* Connecting ---------------------------------------------------------------------------------- */
-
-static uint16_t unused_port(void)
-{
-	struct sockaddr_in sa = { .sin_family = AF_INET };
-	socklen_t len = sizeof(sa);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	close(fd);
-	return ntohs(sa.sin_port);
-}
-
-static void test_connect__nobody_listens(void **state)
-{
-	rig_client_connect("127.0.0.1", unused_port());
-	expect_closed(-ECONNREFUSED, "connecting to 127.0.0.1:");
-}
-
-static void test_connect__an_address_that_cannot_be_reached(void **state)
-{
-	/* port 0 and a broadcast address: the kernel refuses at once */
-	rig_client_connect("255.255.255.255", 7470);
-	run_until(client_closed);
-	assert_true(client.err < 0);
-}
-
-static void test_connect__a_name_resolves_in_a_thread(void **state)
-{
-	rig_connect_pair();
-	drop(&client);
-	drop(&node);
-	rig_client_connect("localhost", pw_xprt_listener_port(rig_listener));
-	run_until(client_settled);
-	assert_true(client.connected);
-}
-
-static void test_connect__a_name_that_does_not_exist(void **state)
-{
-	rig_client_connect("no-such-host.invalid", 7470);
-	expect_closed(-EHOSTUNREACH, "name not resolved");
-}
-
-/* Closed at once, or after any number of turns: the resolver's thread finds us gone or is waited
- * for. */
-static void test_connect__closed_while_a_name_resolves(void **state)
-{
-	for (uint32_t turns = 0; turns < 60; turns++) {
-		rig_client_connect("localhost", 1);
-		run_turns(turns * 5);
-		drop(&client);
-	}
-}
-
-static void test_connect__closed_while_connecting(void **state)
-{
-	for (uint32_t turns = 0; turns < 10; turns++) {
-		rig_connect_pair();
-		drop(&client);
-		drop(&node);
-		rig_client_connect("127.0.0.1", pw_xprt_listener_port(rig_listener));
-		run_turns(turns);
-		drop(&client);
-		run_turns(20);
-		drop(&node);
-	}
-}
-
-static void test_connect__ipv6(void **state)
-{
-	struct pw_xprt_listener *l;
-
-	if (rig_listen("::1", 0, &l))
-		skip();
-	rig_client_connect("::1", pw_xprt_listener_port(l));
-	run_until(client_settled);
-	assert_true(client.connected);
-	pw_xprt_listener_free(l);
-}
-
 /* Listening ----------------------------------------------------------------------------------- */
 
-static void test_listen__reports_what_it_cannot_do(void **state)
+static bool client_settled(void)
 {
-	struct pw_xprt_listener *l;
-
-	rig_connect_pair();
-	assert_int_equal(rig_listen("127.0.0.1", pw_xprt_listener_port(rig_listener), &l),
-			 -EADDRINUSE);
-	assert_int_equal(rig_listen("203.0.113.77", 0, &l), -EADDRNOTAVAIL);
-	assert_int_equal(rig_listen("no-such-host.invalid", 0, &l), -EADDRNOTAVAIL);
-	assert_int_equal(rig_listen("", 0, &l), -EINVAL);
-}
-
-static void test_listen__localhost_is_loopback(void **state)
-{
-	struct pw_xprt_listener *l;
-
-	assert_int_equal(rig_listen("localhost", 0, &l), 0);
-	rig_client_connect("127.0.0.1", pw_xprt_listener_port(l));
-	run_until(client_settled);
-	assert_true(client.connected);
-	pw_xprt_listener_free(l);
-}
-
-static void test_listen__a_dropped_connection_is_closed(void **state)
-{
-	uint16_t port;
-
-	rig_connect_pair();
-	port = pw_xprt_listener_port(rig_listener);
-	drop(&client);
-	/* the rig's node takes one connection at a time */
-	rig_client_connect("127.0.0.1", port);
-	expect_closed(-ECONNRESET, "");
+	return client.connected || client.closed;
 }
 
 static bool node_connected(void)
@@ -409,21 +229,8 @@ int main(void)
 		TEST(test_garbage__ends_the_connection),
 		TEST(test_refused_payload__ends_the_connection),
 		TEST(test_a_request_to_a_client__ends_the_connection),
-		TEST(test_close__in_the_middle_of_small_messages),
-		TEST(test_close__in_the_middle_of_large_messages),
-		TEST(test_close__from_within_on_msg),
 		TEST(test_close__while_the_peer_does_not_read),
 		TEST(test_close__does_not_take_back_what_was_sent),
-		TEST(test_connect__nobody_listens),
-		TEST(test_connect__an_address_that_cannot_be_reached),
-		TEST(test_connect__a_name_resolves_in_a_thread),
-		TEST(test_connect__a_name_that_does_not_exist),
-		TEST(test_connect__closed_while_a_name_resolves),
-		TEST(test_connect__closed_while_connecting),
-		TEST(test_connect__ipv6),
-		TEST(test_listen__reports_what_it_cannot_do),
-		TEST(test_listen__localhost_is_loopback),
-		TEST(test_listen__a_dropped_connection_is_closed),
 		TEST(test_listen__survives_a_lack_of_descriptors),
 	};
 

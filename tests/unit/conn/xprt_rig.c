@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt_rig.c -- see xprt_rig.h */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "xprt_rig.h"
+
+struct pw_loop *rig_loop;
+struct side client, node;
+struct pw_xprt_listener *rig_listener;
+uint64_t rig_random;
+struct call rig_calls[RIG_SLOTS];
+uint32_t rig_nr_calls, rig_nr_answered;
+bool rig_take_buffers, rig_hold_answers, rig_sleepy;
+
+static uint64_t rig_seed = 1;
+static struct pw_cmd held[RIG_SLOTS]; /* requests that the node has not answered */
+static uint32_t nr_held;
+
+void rig_set_seed(uint64_t seed)
+{
+	rig_seed = seed;
+}
+
+uint32_t random_below(uint32_t n)
+{
+	rig_random = rig_random * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(rig_random >> 33) % n;
+}
+
+/* Loop ---------------------------------------------------------------------------------------- */
+
+#define SLEEPY_NS 20000u
+
+static struct pw_ready watcher;
+static struct pw_timer clockwork;
+static bool (*watched)(void);
+static uint32_t turns_left;
+
+static void watch_again(void)
+{
+	if (rig_sleepy)
+		pw_timer_arm(rig_loop, &clockwork, pw_loop_now(rig_loop) + SLEEPY_NS);
+	else
+		pw_loop_ready(rig_loop, &watcher);
+}
+
+static void look(void)
+{
+	xprt_world.turn();
+	if (watched ? watched() : !turns_left--)
+		pw_loop_stop(rig_loop);
+	else
+		watch_again();
+}
+
+/* Ready in every turn: the loop does not sleep while a test waits. */
+static void watch(struct pw_ready *r)
+{
+	(void)r;
+	look();
+}
+
+static void on_clockwork(struct pw_timer *t)
+{
+	(void)t;
+	look();
+}
+
+void run_until(bool (*cond)(void))
+{
+	watched = cond;
+	watch_again();
+	alarm(60);
+	assert_int_equal(pw_loop_run(rig_loop), 0);
+	alarm(0);
+}
+
+void run_turns(uint32_t n)
+{
+	turns_left = n;
+	run_until(NULL);
+}
+
+/* Messages ------------------------------------------------------------------------------------ */
+
+void fill(uint8_t *p, uint64_t seq, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(seq * 31 + i + (i >> 8) * 7);
+}
+
+void make_req(struct pw_cmd *cmd, uint64_t seq, uint32_t len)
+{
+	pw_cmd_init(cmd, PW_MSG_REQ, len ? PW_OP_WRITE : PW_OP_READ);
+	cmd->slot = 1;
+	cmd->seq = seq;
+	cmd->payload_len = len;
+	cmd->io.ino = 1;
+	cmd->io.len = len ? len : 1;
+}
+
+void make_rsp(struct pw_cmd *cmd, uint64_t seq, uint32_t len)
+{
+	pw_cmd_init(cmd, PW_MSG_RSP, PW_OP_READ);
+	cmd->slot = 1;
+	cmd->seq = seq;
+	cmd->payload_len = len;
+}
+
+static void check_payload(const struct pw_cmd *cmd, const uint8_t *p)
+{
+	for (uint32_t i = 0; i < cmd->payload_len; i++)
+		if (p[i] != (uint8_t)(cmd->seq * 31 + i + (i >> 8) * 7))
+			fail_msg("message %lu: byte %u of %u is wrong", cmd->seq, i,
+				 cmd->payload_len);
+}
+
+/* Our ends ------------------------------------------------------------------------------------ */
+
+static void on_connected(void *owner, const char *peer_name)
+{
+	((struct side *)owner)->connected = true;
+}
+
+static void *on_payload(void *owner, const struct pw_cmd *cmd)
+{
+	struct side *s = owner;
+
+	s->nr_payload_calls++;
+	assert_true(cmd->payload_len > 0 && cmd->payload_len <= RIG_BUF - 4096);
+	if (s->refuse_payload || cmd->slot >= RIG_SLOTS)
+		return NULL;
+	return s->slot[cmd->slot] + (s == &node ? pw_cmd_head(cmd) : 0);
+}
+
+static void *guess_payload(void *owner, uint32_t *ret_len)
+{
+	struct side *s = owner;
+	enum guess g = s->guess == GUESS_RANDOM ? random_below(GUESS_RANDOM) : s->guess;
+
+	*ret_len = RIG_BUF - 64;
+	switch (g) {
+	case GUESS_RIGHT:
+		return s->buf;
+	case GUESS_SHORT:
+		*ret_len = 100;
+		return s->buf;
+	case GUESS_WRONG:
+		return s->other;
+	case GUESS_OVERLAP:
+		return s->buf + 64;
+	default:
+		return NULL;
+	}
+}
+
+static void on_request(const struct pw_cmd *cmd)
+{
+	assert_true(nr_held < RIG_SLOTS);
+	held[nr_held++] = *cmd;
+	if (!rig_hold_answers)
+		rig_answer();
+}
+
+static void on_answer(const struct pw_cmd *cmd, const void *payload)
+{
+	struct call *c = &rig_calls[cmd->slot];
+
+	assert_true(c->busy && c->seq == cmd->seq);
+	assert_int_equal(cmd->payload_len, c->answer_len);
+	if (payload)
+		xprt_world.landed(payload, cmd->payload_len);
+	/* by now the node has it to itself */
+	if (c->taken)
+		xprt_world.landed(c->taken, RIG_BUF);
+	c->taken = NULL;
+	c->busy = false;
+	rig_nr_answered++;
+}
+
+static void on_msg(void *owner, const struct pw_cmd *cmd, void *payload)
+{
+	struct side *s = owner;
+	bool of_call = rig_nr_calls && cmd->slot < RIG_SLOTS && rig_calls[cmd->slot].seq;
+
+	assert_false(s->closed);
+	/* in order, none twice; answers may overtake each other */
+	if (!of_call)
+		assert_int_equal(cmd->seq, s->nr_msgs + 1);
+	if (payload || cmd->payload_len)
+		assert_in_range((uintptr_t)payload, (uintptr_t)s->slot[cmd->slot],
+				(uintptr_t)s->slot[cmd->slot] + RIG_BUF - cmd->payload_len);
+	check_payload(cmd, payload);
+	s->nr_msgs++;
+	s->msg_bytes += sizeof(*cmd) + cmd->payload_len;
+	if (of_call && s == &client)
+		on_answer(cmd, payload);
+	if (payload)
+		memset(payload, 0, cmd->payload_len);
+	if (of_call && s == &node)
+		on_request(cmd);
+	if (s->nr_msgs == s->close_after_msgs)
+		pw_xprt_close(s->x, -ECANCELED, "closed in on_msg");
+}
+
+static void on_closed(void *owner, int err, const char *why)
+{
+	struct side *s = owner;
+
+	assert_false(s->closed);
+	assert_int_equal(s->nr_sent, s->nr_done + s->nr_failed);
+	s->closed = true;
+	s->err = err;
+	snprintf(s->why, sizeof(s->why), "%s", why);
+	/* whoever writes here afterwards is found */
+	for (uint32_t i = 0; i < RIG_SLOTS; i++) {
+		xprt_world.landed(s->slot[i], RIG_BUF);
+		xprt_world.released(s->slot[i], RIG_BUF);
+		memset(s->slot[i], 0xee, 64);
+	}
+}
+
+static const struct pw_xprt_ops xprt_ops = {
+	.on_connected = on_connected,
+	.on_payload = on_payload,
+	.guess_payload = guess_payload,
+	.on_msg = on_msg,
+	.on_closed = on_closed,
+};
+
+static void out_done(struct pw_send *send, int err)
+{
+	struct out *o = pw_container_of(send, struct out, send);
+
+	assert_false(o->done);
+	assert_false(o->side->closed);
+	o->done = true;
+	if (err)
+		o->side->nr_failed++;
+	else
+		o->side->nr_done++;
+	/* the transport has no business here any more */
+	xprt_world.released(o->payload, o->send.cmd.payload_len);
+	memset(o->payload, 0xdd, o->send.cmd.payload_len);
+	memset(&o->send.cmd, 0xdd, offsetof(struct pw_cmd, payload_len));
+}
+
+static struct out *put_out(struct side *s, const struct pw_cmd *cmd)
+{
+	struct out *o = calloc(1, sizeof(*o));
+
+	assert_non_null(o);
+	o->payload = xprt_world.alloc(cmd->payload_len);
+	o->send = (struct pw_send){ .cmd = *cmd,
+				    .payload = cmd->payload_len ? o->payload : NULL,
+				    .done = out_done };
+	o->side = s;
+	o->next = s->out;
+	s->out = o;
+	s->nr_sent++;
+	fill(o->payload, cmd->seq, cmd->payload_len);
+	return o;
+}
+
+void side_send(struct side *s, const struct pw_cmd *cmd)
+{
+	pw_xprt_send(s->x, &put_out(s, cmd)->send);
+}
+
+/* Calls --------------------------------------------------------------------------------------- */
+
+uint16_t rig_free_slot(void)
+{
+	uint32_t first = random_below(RIG_SLOTS);
+
+	for (uint32_t i = 0; i < RIG_SLOTS; i++) {
+		uint32_t slot = (first + i) % RIG_SLOTS;
+		struct call *c = &rig_calls[slot];
+
+		if (slot && !c->busy && (!c->out || c->out->done))
+			return (uint16_t)slot;
+	}
+	return 0;
+}
+
+void rig_call(uint16_t slot, uint64_t off, uint32_t len, uint32_t answer_len)
+{
+	struct call *c = &rig_calls[slot];
+	struct pw_cmd cmd;
+
+	make_req(&cmd, ++rig_nr_calls, len);
+	cmd.slot = slot;
+	cmd.io.off = off;
+	if (!len)
+		cmd.io.len = answer_len ? answer_len : 1;
+	c->busy = true;
+	c->seq = cmd.seq;
+	c->answer_len = len ? 0 : answer_len;
+	c->out = put_out(&client, &cmd);
+	c->out->send.answer = client.slot[slot];
+	c->out->send.answer_max = c->answer_len;
+	pw_xprt_send(client.x, &c->out->send);
+}
+
+/* The slot's buffer goes elsewhere, as to a store that keeps what was written. */
+static void take_buffer(uint16_t slot)
+{
+	uint8_t **spare = &node.spare[random_below(RIG_SPARES)];
+
+	rig_calls[slot].taken = node.slot[slot];
+	node.slot[slot] = *spare;
+	*spare = rig_calls[slot].taken;
+	pw_xprt_grant(node.x, slot, node.slot[slot], RIG_BUF);
+}
+
+bool rig_answer(void)
+{
+	struct pw_cmd req, rsp;
+	uint32_t i;
+
+	if (!nr_held || !node.x || node.closed)
+		return false;
+	i = random_below(nr_held);
+	req = held[i];
+	held[i] = held[--nr_held];
+	if (rig_take_buffers && req.payload_len && !random_below(2))
+		take_buffer(req.slot);
+	make_rsp(&rsp, req.seq, rig_calls[req.slot].answer_len);
+	rsp.slot = req.slot;
+	rsp.op = req.op;
+	if (req.op == PW_OP_WRITE) {
+		rsp.attr.attr.ino = 1;
+		rsp.attr.attr.mode = S_IFREG;
+	}
+	side_send(&node, &rsp);
+	return true;
+}
+
+struct pw_conn_stats side_stats(const struct side *s)
+{
+	struct pw_conn_stats st;
+
+	pw_xprt_get_stats(s->x, &st);
+	return st;
+}
+
+static struct side *closing_side;
+
+static bool is_closed(void)
+{
+	return closing_side->closed;
+}
+
+static void side_fini(struct side *s)
+{
+	while (s->out) {
+		struct out *o = s->out;
+
+		s->out = o->next;
+		assert_true(o->done);
+		free(o);
+	}
+	memset(s, 0, sizeof(*s));
+}
+
+void side_close(struct side *s, int err)
+{
+	if (!s->x)
+		return;
+	pw_xprt_close(s->x, err, "closed by the test");
+	closing_side = s;
+	run_until(is_closed);
+	pw_xprt_free(s->x);
+	s->x = NULL;
+	for (uint32_t i = 0; i < RIG_SLOTS; i++)
+		for (uint32_t j = 0; j < 64; j++)
+			assert_int_equal(s->slot[i][j], 0xee);
+	if (s == &node)
+		nr_held = 0;
+	if (s == &client)
+		memset(rig_calls, 0, sizeof(rig_calls));
+}
+
+static void side_init(struct side *s)
+{
+	for (uint32_t i = 0; i < RIG_SLOTS; i++)
+		s->slot[i] = xprt_world.alloc(RIG_BUF);
+	for (uint32_t i = 0; i < RIG_SPARES; i++)
+		s->spare[i] = xprt_world.alloc(RIG_BUF);
+	s->buf = s->slot[1];
+	s->other = xprt_world.alloc(RIG_BUF);
+}
+
+/* Connections --------------------------------------------------------------------------------- */
+
+static int on_accept(void *arg, struct pw_xprt *x, const char *peer_name,
+		     const struct pw_xprt_ops **ret_ops, void **ret_owner)
+{
+	if (node.x)
+		return -EBUSY;
+	node.x = x;
+	node.connected = true;
+	*ret_ops = &xprt_ops;
+	*ret_owner = &node;
+	return 0;
+}
+
+static bool both_connected(void)
+{
+	return (client.connected && node.connected) || client.closed || node.closed;
+}
+
+void rig_client_connect(const char *host, uint16_t port)
+{
+	assert_int_equal(pw_xprt_connect(rig_loop, host, port, xprt_world.transport, &xprt_ops,
+					 &client, &client.x),
+			 0);
+}
+
+int rig_listen(const char *host, uint16_t port, struct pw_xprt_listener **ret)
+{
+	return pw_xprt_listen(rig_loop, host, port, xprt_world.transport, on_accept, NULL, ret);
+}
+
+/* What a hand-shake brings. */
+static void grant_slots(void)
+{
+	pw_xprt_set_up(node.x, RIG_SLOTS);
+	pw_xprt_set_up(client.x, RIG_SLOTS);
+	for (uint16_t i = 0; i < RIG_SLOTS; i++)
+		pw_xprt_grant(node.x, i, node.slot[i], RIG_BUF);
+}
+
+void rig_connect_pair(void)
+{
+	if (!rig_listener)
+		assert_int_equal(rig_listen("127.0.0.1", 0, &rig_listener), 0);
+	rig_client_connect("127.0.0.1", pw_xprt_listener_port(rig_listener));
+	run_until(both_connected);
+	assert_true(client.connected && node.connected);
+	grant_slots();
+}
+
+int rig_set_up(void **state)
+{
+	const struct pw_loop_opts o = { .sq_entries = 64, .max_ios = 64 };
+
+	rig_random = rig_seed;
+	rig_nr_calls = rig_nr_answered = nr_held = 0;
+	rig_take_buffers = rig_hold_answers = rig_sleepy = false;
+	memset(rig_calls, 0, sizeof(rig_calls));
+	xprt_world.begin(rig_seed);
+	assert_int_equal(pw_loop_new(&rig_loop, &o), 0);
+	pw_ready_init(&watcher, watch);
+	pw_timer_init(&clockwork, on_clockwork);
+	side_init(&client);
+	side_init(&node);
+	return 0;
+}
+
+int rig_tear_down(void **state)
+{
+	side_close(&client, -ECANCELED);
+	side_close(&node, -ECANCELED);
+	side_fini(&client);
+	side_fini(&node);
+	pw_xprt_listener_free(rig_listener);
+	rig_listener = NULL;
+	run_turns(8);
+	pw_loop_free(rig_loop);
+	assert_int_equal(xprt_world.end(), 0);
+	return 0;
+}
