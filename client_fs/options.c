@@ -10,6 +10,7 @@
 #include "client_fs/options.h"
 #include "common/auth.h"
 #include "common/err.h"
+#include "common/uuid.h"
 
 struct reader {
 	struct pwc_options *o;
@@ -199,6 +200,14 @@ static int read_key_file(struct reader *r)
 	return 0;
 }
 
+static int read_fsid(struct reader *r)
+{
+	if (pw_uuid_parse(r->value, r->o->fsid))
+		return complain(r, "fsid=%s: a UUID is expected: the node prints its own at its "
+				"start", r->value);
+	return 0;
+}
+
 static const struct option options[] = {
 	{ "rw", read_rw },
 	{ "ro", read_rw },
@@ -215,6 +224,7 @@ static const struct option options[] = {
 	{ "queue_depth", read_queue_depth, true },
 	{ "readahead", read_readahead, true },
 	{ "key_file", read_key_file, true },
+	{ "fsid", read_fsid, true },
 	{ "suid", read_kernel },
 	{ "nosuid", read_kernel },
 	{ "dev", read_kernel },

@@ -44,6 +44,7 @@ struct pwc_options {
 	uint32_t attr_timeout_ms;
 	uint32_t readahead; /* bytes; 0: the kernel's */
 	char key_file[PATH_MAX];
+	uint8_t fsid[16]; /* the only filesystem to mount; zero: any */
 	bool have_key;
 	uint8_t key[32];
 };

@@ -361,8 +361,6 @@ static void on_down(struct pw_conn *conn, int err, const char *why)
 /* Slots beyond what is granted now would never be answered. */
 static int slots_adopt(struct pwc_peer *p, const struct pw_body_welcome *w)
 {
-	uint32_t i;
-
 	if (w->nr_slots < 2 || w->nr_slots > PW_MAX_SLOTS || !w->max_io || w->max_io > PW_MAX_IO)
 		return -EPROTO;
 	if (p->slots)
@@ -372,7 +370,7 @@ static int slots_adopt(struct pwc_peer *p, const struct pw_body_welcome *w)
 		return -ENOMEM;
 	p->nr_slots = w->nr_slots;
 	p->max_io = w->max_io;
-	for (i = 0; i < p->nr_slots; i++) {
+	for (uint32_t i = 0; i < p->nr_slots; i++) {
 		struct pwc_slot *s = &p->slots[i];
 
 		s->peer = p;
@@ -386,9 +384,7 @@ static int slots_adopt(struct pwc_peer *p, const struct pw_body_welcome *w)
 
 static void session_lost(struct pwc_peer *p)
 {
-	uint32_t i;
-
-	for (i = 0; i < p->nr_slots; i++)
+	for (uint32_t i = 0; i < p->nr_slots; i++)
 		p->slots[i].seq = p->slots[i].call ? 1 : 0;
 	calls_end(p, &p->parked, -EIO, want_lost);
 	calls_end(p, &p->parked, 0, want_release);
@@ -399,6 +395,10 @@ static void on_up(struct pw_conn *conn, const struct pw_body_welcome *w)
 	struct pwc_peer *p = pw_conn_owner(conn);
 	int err = slots_adopt(p, w);
 
+	if (!pwc_lineage_follow(&p->lineage, w)) {
+		pw_conn_fail(conn, -EMEDIUMTYPE, PWC_LINEAGE_WHY);
+		return;
+	}
 	if (err) {
 		pw_conn_fail(conn, err, "the node granted unusable or fewer slots than before");
 		return;

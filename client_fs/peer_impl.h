@@ -3,6 +3,7 @@
 #ifndef PWC_PEER_IMPL_H
 #define PWC_PEER_IMPL_H
 
+#include "client_fs/lineage.h"
 #include "client_fs/peer.h"
 
 /*	IDLE -> WAITING -> POSTED -> IDLE		answered
@@ -37,6 +38,7 @@ struct pwc_peer {
 	struct pw_conn *conn;
 	enum pwc_peer_state state;
 	bool was_up; /* has been usable */
+	struct pwc_lineage lineage; /* of the node's data, when it was up last */
 	bool given_up; /* calls fail until the node is back */
 	uint32_t backoff_ms;
 	uint64_t incarnation;

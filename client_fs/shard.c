@@ -360,6 +360,7 @@ static int make_peer(struct pwc_shard *sh)
 	pw_random_bytes(sh->identity.id, sizeof(sh->identity.id));
 	memcpy(sh->identity.key, sh->o->key, sizeof(sh->identity.key));
 	sh->identity.have_key = sh->o->have_key;
+	memcpy(sh->identity.fsid, sh->o->fsid, sizeof(sh->identity.fsid));
 	return pwc_peer_new(sh->loop, &o, &ops, sh, &sh->identity, &sh->peer);
 }
 

@@ -22,6 +22,7 @@
 #include "common/conn_impl.h"
 #include "common/err.h"
 #include "common/random.h"
+#include "common/uuid.h"
 
 #define ROLE_CLIENT_SHARD 1u
 
@@ -70,6 +71,7 @@ static void fail_node_proof(struct pw_conn *c, const struct pw_body_challenge *c
 
 static void on_challenge(struct pw_conn *c, const struct pw_body_challenge *ch)
 {
+	char have[PW_UUID_TEXT], want[PW_UUID_TEXT];
 	struct pw_cmd *cmd;
 	uint8_t expect[32];
 
@@ -80,7 +82,10 @@ static void on_challenge(struct pw_conn *c, const struct pw_body_challenge *ch)
 	}
 	if (memcmp(c->id->fsid, any_fsid, sizeof(any_fsid)) &&
 	    memcmp(c->id->fsid, ch->fsid, sizeof(ch->fsid))) {
-		pw_conn_fail(c, -EMEDIUMTYPE, "the node serves another filesystem");
+		pw_uuid_text(ch->fsid, have);
+		pw_uuid_text(c->id->fsid, want);
+		pw_conn_failf(c, -EMEDIUMTYPE, "it serves another filesystem, %s instead of %s",
+			      have, want);
 		return;
 	}
 	c->challenge = *ch;

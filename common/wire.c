@@ -22,7 +22,6 @@ static_assert(sizeof(struct pw_body_hello) == PW_BODY_BYTES, "wire format");
 static_assert(sizeof(struct pw_body_challenge) == PW_BODY_BYTES, "wire format");
 static_assert(sizeof(struct pw_body_io) == 32, "wire format");
 static_assert(sizeof(struct pw_body_setattr) == 64, "wire format");
-static_assert(sizeof(struct pw_body_welcome) == 32, "wire format");
 static_assert(sizeof(struct pw_body_statfs) == 48, "wire format");
 static_assert(PW_DIRENT_MAX_BYTES == sizeof(struct pw_dirent) + PW_ROUND_UP(PW_NAME_MAX, 8),
 	      "wire format");

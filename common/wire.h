@@ -217,6 +217,7 @@ struct pw_body_challenge {
 struct pw_body_proof {
 	uint8_t proof[32];
 };
+#define PW_WELCOME_EARLIER 7u
 struct pw_body_welcome {
 	uint32_t version;
 	uint32_t nr_slots; /* slots 0..nr_slots-1; 0 is for RECLAIM only */
@@ -224,8 +225,14 @@ struct pw_body_welcome {
 	uint32_t lease_ms; /* opens of a silent client are released after this */
 	uint32_t heartbeat_ms;
 	uint32_t flags; /* PW_WELCOME_* */
-	uint64_t boot; /* changes with every start of the node */
+	uint64_t boot; /* changes with every start of the node, never 0 */
+	/* Starts of a node on this data, this one included, and the boots of those before it, the
+	 * last first (0: none). A client that comes back finds the boot that it knew among them,
+	 * at the place that the counts tell, or else the data is not what it has worked with. */
+	uint64_t starts; /* 0: not counted */
+	uint64_t earlier[PW_WELCOME_EARLIER];
 };
+static_assert(sizeof(struct pw_body_welcome) == PW_BODY_BYTES, "wire format");
 /* replies of this client's slots are still known: replay is safe */
 #define PW_WELCOME_SESSION_KNOWN 1u
 

@@ -168,7 +168,9 @@ static int on_hello(struct pw_conn *c, const struct pw_body_hello *h, struct pw_
 	w->max_io = n->max_io;
 	w->lease_ms = n->lease_ms;
 	w->heartbeat_ms = n->conn_opts.heartbeat_ms;
-	w->boot = n->boot;
+	w->boot = n->starts.boot[0];
+	w->starts = n->starts.count;
+	memcpy(w->earlier, n->starts.boot + 1, sizeof(w->earlier));
 	w->flags = ch->session->known ? PW_WELCOME_SESSION_KNOWN : 0;
 	return 0;
 }

@@ -38,9 +38,13 @@ static int open_superblock(struct pws_data *d, const struct pws_node_config *c,
 		.journal_bytes = chunk ? c->journal : 0,
 		.data_off = chunk ? c->journal : 0,
 		.block_bytes = PWS_BLOCK,
+		.new_identity = c->new_identity,
 	};
 
-	return pws_superblock_open(d->dir, &want, &d->sb, &d->lock_fd, why);
+	return pws_superblock_open(d->dir, &want, &d->sb, &d->lock_fd, why) ||
+			       pws_identity_hold(d->dir, d->sb.node_id, &d->identity_fd, why)
+		       ? -1
+		       : 0;
 }
 
 static int open_bufs(struct pws_data *d, const struct pws_node_config *c, struct pws_refusal *why)
@@ -179,9 +183,10 @@ int pws_data_open(struct pws_data *d, struct pw_loop *loop, const struct pws_nod
 {
 	int err;
 
-	*d = (struct pws_data){ .dir = c->dir, .lock_fd = -1 };
+	*d = (struct pws_data){ .dir = c->dir, .lock_fd = -1, .identity_fd = -1 };
 	if (open_superblock(d, c, why) || open_bufs(d, c, why))
 		return -1;
+	pws_starts_record(d->dir, &d->starts);
 	if (has_store_dat(d))
 		return open_disk(d, loop, why) || open_index(d, loop, c, why) ||
 				       open_store(d, loop, c, why)
@@ -230,7 +235,9 @@ void pws_data_close(struct pws_data *d)
 	if (d->disk)
 		pws_disk_close(d->disk);
 	pws_bufpool_free(d->bufs);
+	if (d->identity_fd >= 0)
+		close(d->identity_fd);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
-	*d = (struct pws_data){ .lock_fd = -1 };
+	*d = (struct pws_data){ .lock_fd = -1, .identity_fd = -1 };
 }

@@ -10,6 +10,7 @@
 
 #include "common/loop.h"
 #include "storage_node/buf.h"
+#include "storage_node/identity.h"
 #include "storage_node/meta_kv/meta_kv.h"
 #include "storage_node/node_config.h"
 #include "storage_node/store/store.h"
@@ -18,7 +19,8 @@
 struct pws_data {
 	struct pws_superblock sb;
 	const char *dir; /* borrowed */
-	int lock_fd;	 /* -1 before open */
+	int lock_fd, identity_fd; /* -1 before open */
+	struct pws_starts starts;
 	struct pws_bufpool *bufs;
 	struct pws_disk *disk; /* NULL without a store.dat */
 	struct pws_kv *kv;
@@ -37,7 +39,7 @@ int pws_data_open(struct pws_data *d, struct pw_loop *loop, const struct pws_nod
 int pws_data_formatted(struct pws_data *d, struct pws_refusal *why);
 /* Store, then index: all on media; @stopped from the loop. */
 void pws_data_stop(struct pws_data *d, void (*stopped)(void *arg, int err), void *arg);
-/* Accepts a struct that was opened in part, or is zero but for lock_fd == -1. */
+/* Accepts a struct that was opened in part, or is zero but for the two fds. */
 void pws_data_close(struct pws_data *d);
 
 #endif

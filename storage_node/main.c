@@ -22,6 +22,7 @@
 #include "common/sd_notify.h"
 #include "common/sm.h"
 #include "common/uring.h"
+#include "common/uuid.h"
 #include "storage_node/control.h"
 #include "storage_node/data_dir.h"
 #include "storage_node/node.h"
@@ -38,7 +39,7 @@ struct setting { /* from the command line: over those of the file */
 
 struct program {
 	const char *config_path;
-	bool check_only, show_only, show_origin;
+	bool check_only, show_only, show_origin, new_identity;
 	struct setting settings[SETTINGS_MAX];
 	uint32_t nr_settings;
 	struct pw_config loaded;
@@ -89,6 +90,7 @@ static void usage(FILE *f)
 		"      --store KIND        chunk, memory or null\n"
 		"      --durability MODE   always, or interval:MS\n"
 		"  -o, --set KEY=VALUE     any key of section [node]\n"
+		"      --new-identity      the data directory is a copy: another filesystem now\n"
 		"      --check-config      check the configuration, print all its errors, and end\n"
 		"      --show-config[=origin]  print it, complete, with the origin of each value\n"
 		"      --version, --help\n"
@@ -119,6 +121,7 @@ static bool add_pair(struct program *p, char *pair)
 enum {
 	OPT_CHECK = 256,
 	OPT_SHOW,
+	OPT_NEW_IDENTITY,
 	OPT_VERSION,
 	OPT_KEY
 };
@@ -133,6 +136,7 @@ static int parse_args(struct program *p, int argc, char **argv)
 		{ "listen", required_argument, NULL, OPT_KEY },
 		{ "store", required_argument, NULL, OPT_KEY },
 		{ "durability", required_argument, NULL, OPT_KEY },
+		{ "new-identity", no_argument, NULL, OPT_NEW_IDENTITY },
 		{ "check-config", no_argument, NULL, OPT_CHECK },
 		{ "show-config", optional_argument, NULL, OPT_SHOW },
 		{ "version", no_argument, NULL, OPT_VERSION },
@@ -152,6 +156,9 @@ static int parse_args(struct program *p, int argc, char **argv)
 			break;
 		case OPT_KEY:
 			ok = add_setting(p, options[idx].name, optarg);
+			break;
+		case OPT_NEW_IDENTITY:
+			p->new_identity = true;
 			break;
 		case OPT_CHECK:
 			p->check_only = true;
@@ -229,6 +236,7 @@ static int configure(struct program *p)
 		print("the configuration is good");
 		return PW_EXIT_OK;
 	}
+	p->config.new_identity = p->new_identity;
 	if (!getenv("PW_LOG"))
 		pw_log_set_level((enum pw_log_level)pws_log_level_of(p->config.log));
 	return -1;
@@ -385,7 +393,7 @@ static void announce(struct program *p)
 {
 	char fsid[37];
 
-	pws_uuid_text(p->data.sb.fsid, fsid);
+	pw_uuid_text(p->data.sb.fsid, fsid);
 	print("listening on %s:%u (store %s, durability %s, fsid %s)", p->config.host,
 	      pws_node_port(p->node), p->data.sb.store,
 	      p->config.store == PWS_STORE_CHUNK ? p->config.durability : "none", fsid);
@@ -439,6 +447,7 @@ static int make_node(struct program *p)
 	memcpy(o.id.fsid, p->data.sb.fsid, sizeof(o.id.fsid));
 	memcpy(o.id.id, p->data.sb.node_id, sizeof(o.id.id));
 	memcpy(o.id.key, c->key, sizeof(o.id.key));
+	o.starts = p->data.starts;
 	memcpy(o.sip_key, p->data.sb.sip_key, sizeof(o.sip_key));
 	return pws_node_new(p->loop, &o, &p->node);
 }
@@ -512,7 +521,7 @@ static int run(struct program *p)
 
 int main(int argc, char **argv)
 {
-	static struct program p = { .data.lock_fd = -1 };
+	static struct program p = { .data.lock_fd = -1, .data.identity_fd = -1 };
 	int code = parse_args(&p, argc, argv);
 
 	if (code >= 0)

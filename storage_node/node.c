@@ -198,7 +198,9 @@ static void init(struct pws_node *n, struct pw_loop *loop, const struct pws_node
 	n->lease_ms = o->lease_ms;
 	n->conn_opts = o->conn;
 	n->port = o->port;
-	n->boot = pw_random_u64();
+	n->starts = o->starts;
+	if (!n->starts.boot[0])
+		n->starts.boot[0] = pw_random_u64();
 	memcpy(n->meta.sip_key, o->sip_key, sizeof(n->meta.sip_key));
 	n->meta.space = space;
 	n->meta.has_room = has_room;

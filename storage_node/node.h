@@ -12,6 +12,7 @@
 #include "common/loop.h"
 #include "storage_node/buf.h"
 #include "storage_node/channel.h"
+#include "storage_node/identity.h"
 #include "storage_node/meta/meta.h"
 #include "storage_node/meta_kv/meta_kv.h"
 #include "storage_node/opens.h"
@@ -24,6 +25,7 @@
 struct pws_node_opts {
 	struct pw_identity id; /* copied */
 	uint8_t sip_key[16];
+	struct pws_starts starts; /* all zero: not counted */
 	struct pws_kv *kv; /* borrowed until pws_node_free(), as the next two */
 	struct pws_store *store;
 	struct pws_bufpool *bufs; /* pws_node_bufs_needed() of pws_node_buf_bytes() each */
@@ -59,7 +61,7 @@ struct pws_node {
 	struct pws_bufpool *bufs;
 	struct pws_buf *sink; /* where payloads land that nobody reads */
 	uint32_t max_io, slots, max_clients, lease_ms;
-	uint64_t boot; /* random; changes with every start */
+	struct pws_starts starts; /* its boot[0] is random and changes with every start */
 	struct pw_conn_opts conn_opts;
 	char *host;
 	uint16_t port;

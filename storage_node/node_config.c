@@ -9,6 +9,7 @@
 
 #include "common/auth.h"
 #include "common/log.h"
+#include "common/uuid.h"
 #include "common/wire.h"
 
 #define KEY(name_, type_, member) "node", name_, type_, offsetof(struct pws_node_config, member)
@@ -83,7 +84,7 @@ static const char *check_fsid(const char *value)
 {
 	uint8_t fsid[16];
 
-	return !*value || !pws_uuid_parse(value, fsid) ? NULL : "want a UUID";
+	return !*value || !pw_uuid_parse(value, fsid) ? NULL : "want a UUID";
 }
 
 static const char *check_dir(const char *value)
@@ -176,7 +177,7 @@ int pws_node_config_finish(struct pws_node_config *c, struct pws_refusal *why)
 	if (c->lease < c->dead)
 		return pws_refuse(why, PW_EXIT_CONFIG, "lease: want at least dead");
 	c->have_fsid = *c->fsid;
-	if (c->have_fsid && pws_uuid_parse(c->fsid, c->fsid_bytes))
+	if (c->have_fsid && pw_uuid_parse(c->fsid, c->fsid_bytes))
 		return pws_refuse(why, PW_EXIT_CONFIG, "fsid = %s: want a UUID", c->fsid);
 	if (!*c->control && (size_t)snprintf(c->control, sizeof(c->control), "%s/control.sock",
 					     c->dir) >= sizeof(c->control))

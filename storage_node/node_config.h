@@ -29,6 +29,8 @@ struct pws_node_config {
 	char control[PW_CONFIG_VALUE_MAX];
 	uint32_t log; /* position in "err|warn|info|debug" */
 
+	bool new_identity; /* of the command line only */
+
 	/* what follows */
 	char host[PW_CONFIG_VALUE_MAX];
 	uint16_t port;

@@ -13,6 +13,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/uring.h"
+#include "common/uuid.h"
 #include "storage_node/channel.h"
 #include "storage_node/node_req.h"
 
@@ -51,7 +52,7 @@ static json_t *client_json(const struct pws_session *s)
 	struct pw_list *pos;
 	char id[37];
 
-	pws_uuid_text(s->client_id, id);
+	pw_uuid_text(s->client_id, id);
 	set_str(o, "id", id);
 	set_str(o, "state", pw_sm_state_name(&s->sm));
 	pw_list_for_each(pos, &s->channels) {
@@ -125,9 +126,9 @@ static void set_identity(json_t *o, const struct pws_status_source *s)
 {
 	char text[PW_CONFIG_VALUE_MAX + 16];
 
-	pws_uuid_text(s->node->id.fsid, text);
+	pw_uuid_text(s->node->id.fsid, text);
 	set_str(o, "fsid", text);
-	pws_uuid_text(s->node->id.id, text);
+	pw_uuid_text(s->node->id.id, text);
 	set_str(o, "node_id", text);
 	set_str(o, "dir", s->config->dir);
 	snprintf(text, sizeof(text), "%s:%u", s->config->host,

@@ -18,6 +18,7 @@
 
 #include "common/fault.h"
 #include "common/random.h"
+#include "common/uuid.h"
 
 #define NAME	  "superblock"
 #define TMP_NAME  "superblock.tmp"
@@ -193,8 +194,8 @@ static int check_wanted(const char *dir, const struct pws_superblock *sb,
 	char have[37], wanted[37];
 
 	if (want->fsid && memcmp(want->fsid, sb->fsid, sizeof(sb->fsid))) {
-		pws_uuid_text(sb->fsid, have);
-		pws_uuid_text(want->fsid, wanted);
+		pw_uuid_text(sb->fsid, have);
+		pw_uuid_text(want->fsid, wanted);
 		return pws_refuse(
 			why, PW_EXIT_FSID,
 			"data directory %s: it belongs to filesystem %s, the configuration "
@@ -241,6 +242,18 @@ static int read_file(const char *dir, int fd, struct pws_superblock *ret, struct
 	}
 }
 
+/* Also the fsid: a client of the original could not use what only the copy knows. The hash key of
+ * the names stays, they were hashed with it. */
+static int give_new_identity(const char *dir, int dir_fd, const struct pws_superblock_want *want,
+			     struct pws_superblock *sb, struct pws_refusal *why)
+{
+	random_uuid(sb->node_id);
+	random_uuid(sb->fsid);
+	if (want->fsid)
+		memcpy(sb->fsid, want->fsid, sizeof(sb->fsid));
+	return write_file(dir, dir_fd, sb, why);
+}
+
 static int open_or_make(const char *dir, int dir_fd, const struct pws_superblock_want *want,
 			struct pws_superblock *ret, struct pws_refusal *why)
 {
@@ -252,6 +265,8 @@ static int open_or_make(const char *dir, int dir_fd, const struct pws_superblock
 		return refuse_errno(why, dir, "cannot read the superblock");
 	err = read_file(dir, fd, ret, why);
 	close(fd);
+	if (!err && want->new_identity)
+		err = give_new_identity(dir, dir_fd, want, ret, why);
 	return err ? err : check_wanted(dir, ret, want, why);
 }
 

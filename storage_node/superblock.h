@@ -45,6 +45,7 @@ struct pws_superblock_want {
 	const char *store;
 	uint64_t journal_bytes, data_off; /* of a new directory */
 	uint32_t block_bytes;
+	bool new_identity; /* of a directory that is there: another node id and fsid from now on */
 };
 
 /**
@@ -67,9 +68,5 @@ int pws_superblock_set_formatted(const char *dir, struct pws_superblock *sb,
 size_t pws_superblock_encode(const struct pws_superblock *sb, char *buf, size_t len);
 /* 0; -EPROTONOSUPPORT another version; -EINVAL not a superblock; -EBADMSG damaged. */
 int pws_superblock_decode(const char *buf, size_t len, struct pws_superblock *ret);
-
-/* "01234567-89ab-cdef-0123-456789abcdef"; @buf has 37 bytes. parse: 0 or -EINVAL */
-void pws_uuid_text(const uint8_t uuid[16], char buf[37]);
-int pws_uuid_parse(const char *s, uint8_t ret[16]);
 
 #endif

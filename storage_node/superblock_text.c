@@ -10,75 +10,19 @@
 #include <string.h>
 
 #include "common/crc32c.h"
+#include "common/uuid.h"
 #include "storage_node/superblock.h"
 
 #define MAGIC "pagewire superblock "
-
-static void hex_text(const uint8_t *p, size_t n, char *buf)
-{
-	for (size_t i = 0; i < n; i++)
-		snprintf(buf + 2 * i, 3, "%02x", p[i]);
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-static int hex_parse(const char *s, uint8_t *ret, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		int hi = hex_digit(s[2 * i]);
-		int lo = hi < 0 ? -1 : hex_digit(s[2 * i + 1]);
-
-		if (lo < 0)
-			return -EINVAL;
-		ret[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return 0;
-}
-
-void pws_uuid_text(const uint8_t uuid[16], char buf[37])
-{
-	char hex[33];
-
-	hex_text(uuid, 16, hex);
-	snprintf(buf, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
-}
-
-int pws_uuid_parse(const char *s, uint8_t ret[16])
-{
-	char hex[33];
-	size_t n = 0;
-
-	if (strlen(s) != 36)
-		return -EINVAL;
-	for (size_t i = 0; i < 36; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash != (s[i] == '-'))
-			return -EINVAL;
-		if (!dash)
-			hex[n++] = s[i];
-	}
-	hex[n] = 0;
-	return hex_parse(hex, ret, 16);
-}
 
 size_t pws_superblock_encode(const struct pws_superblock *sb, char *buf, size_t len)
 {
 	char fsid[37], node_id[37], sip_key[33];
 	int n, m;
 
-	pws_uuid_text(sb->fsid, fsid);
-	pws_uuid_text(sb->node_id, node_id);
-	hex_text(sb->sip_key, sizeof(sb->sip_key), sip_key);
+	pw_uuid_text(sb->fsid, fsid);
+	pw_uuid_text(sb->node_id, node_id);
+	pw_hex_text(sb->sip_key, sizeof(sb->sip_key), sip_key);
 	n = snprintf(buf, len,
 		     MAGIC "%u\nfsid %s\nnode_id %s\nsip_key %s\nstore %s\ncreated_ns %" PRIu64
 			   "\njournal_bytes %" PRIu64 "\ndata_off %" PRIu64
@@ -106,8 +50,8 @@ static int parse(const char *text, struct pws_superblock *sb)
 	    !n)
 		return -EBADMSG;
 	sb->formatted = formatted;
-	if (strlen(sip_key) != 32 || pws_uuid_parse(fsid, sb->fsid) ||
-	    pws_uuid_parse(node_id, sb->node_id) || hex_parse(sip_key, sb->sip_key, 16))
+	if (strlen(sip_key) != 32 || pw_uuid_parse(fsid, sb->fsid) ||
+	    pw_uuid_parse(node_id, sb->node_id) || pw_hex_parse(sip_key, sb->sip_key, 16))
 		return -EBADMSG;
 	return 0;
 }

@@ -51,7 +51,7 @@ static const struct good goods[] = {
 	{ .to_node = true, .used = 0, .cmd = { HEAD(PW_MSG_PONG, 0) } },
 	{ .to_node = true, .used = 0, .cmd = { HEAD(PW_MSG_GOODBYE, 0) } },
 	{ .used = 96, .cmd = { HEAD(PW_MSG_CHALLENGE, 0) } },
-	{ .used = 32, .cmd = { HEAD(PW_MSG_WELCOME, 0), .welcome = { .version = 1, .nr_slots = 65,
+	{ .used = 96, .cmd = { HEAD(PW_MSG_WELCOME, 0), .welcome = { .version = 1, .nr_slots = 65,
 	  .max_io = 1 << 20, .lease_ms = 5000, .heartbeat_ms = 1000, .boot = 9 } } },
 	{ .used = 8, .cmd = { HEAD(PW_MSG_REJECT, 0), .status = PW_WERR_AUTH } },
 

@@ -162,7 +162,9 @@ AT(pw_body_welcome, lease_ms, 12, 4);
 AT(pw_body_welcome, heartbeat_ms, 16, 4);
 AT(pw_body_welcome, flags, 20, 4);
 AT(pw_body_welcome, boot, 24, 8);
-static_assert(sizeof(struct pw_body_welcome) == 32, "pw_body_welcome");
+AT(pw_body_welcome, starts, 32, 8);
+AT(pw_body_welcome, earlier, 40, 56);
+static_assert(sizeof(struct pw_body_welcome) == 96, "pw_body_welcome");
 
 static const struct {
 	const char *name, *hex;

@@ -270,23 +270,6 @@ static void test_open__after_a_killed_first_start(void **state)
 	assert_int_not_equal(access(file(c, "superblock.tmp"), F_OK), 0);
 }
 
-static void test_uuid__round_trip(void **state)
-{
-	uint8_t id[16], back[16];
-	char text[37];
-
-	(void)state;
-	for (int i = 0; i < 16; i++)
-		id[i] = (uint8_t)(i * 17);
-	pws_uuid_text(id, text);
-	assert_string_equal(text, "00112233-4455-6677-8899-aabbccddeeff");
-	assert_int_equal(pws_uuid_parse("00112233-4455-6677-8899-AABBCCDDEEFF", back), 0);
-	assert_memory_equal(id, back, 16);
-	assert_int_equal(pws_uuid_parse("", back), -EINVAL);
-	assert_int_equal(pws_uuid_parse("001122334455-6677-8899-aabbccddeeff-", back), -EINVAL);
-	assert_int_equal(pws_uuid_parse("0011223g-4455-6677-8899-aabbccddeeff", back), -EINVAL);
-}
-
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -303,7 +286,6 @@ int main(void)
 		T(test_open__damaged),
 		T(test_open__another_version),
 		T(test_open__after_a_killed_first_start),
-		T(test_uuid__round_trip),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
