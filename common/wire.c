@@ -64,7 +64,7 @@ static bool is_device(uint32_t mode)
 
 static bool attr_ok(const struct pw_attr *a)
 {
-	return a->ino && is_known_type(a->mode) && a->size <= PW_FILE_MAX;
+	return a->ino && is_known_type(a->mode) && a->size <= PW_OFF_MAX;
 }
 
 static bool attr_ok_or_zero(const struct pw_attr *a)
@@ -125,7 +125,7 @@ static uint32_t check_req_setattr(const struct pw_cmd *c)
 	const struct pw_body_setattr *b = &c->setattr;
 	const uint32_t known = 2 * PW_SET_KILL_SUIDGID - 1;
 	bool ok = b->ino && !c->payload_len && !(b->valid & ~known) && !(b->mode & ~MODE_BITS) &&
-		  (!(b->valid & PW_SET_SIZE) || b->size <= PW_FILE_MAX);
+		  (!(b->valid & PW_SET_SIZE) || b->size <= PW_OFF_MAX);
 
 	return ok ? sizeof(*b) : BODY_BAD;
 }
@@ -164,9 +164,9 @@ static uint32_t check_req_io(const struct pw_cmd *c)
 	bool ok = b->ino && b->len && b->len <= PW_MAX_IO && !(b->flags & ~flags) &&
 		  c->payload_len == (write ? b->len : 0);
 
-	/* off + len <= PW_FILE_MAX, without an overflow; an append has no offset */
+	/* off + len <= PW_OFF_MAX, without an overflow; an append has no offset */
 	if (!(b->flags & PW_IO_APPEND))
-		ok = ok && b->off <= (uint64_t)PW_FILE_MAX - PW_MIN(b->len, PW_MAX_IO);
+		ok = ok && b->off <= (uint64_t)PW_OFF_MAX - PW_MIN(b->len, PW_MAX_IO);
 	return ok ? sizeof(*b) : BODY_BAD;
 }
 
@@ -189,7 +189,7 @@ static uint32_t check_rsp_attr(const struct pw_cmd *c)
 		ok = ok && c->attr.off <= 1;
 		break;
 	case PW_OP_WRITE:
-		ok = ok && c->attr.off <= PW_FILE_MAX;
+		ok = ok && c->attr.off <= PW_OFF_MAX;
 		break;
 	default:
 		ok = ok && !c->attr.off;

@@ -28,7 +28,8 @@
 #define PW_SYMLINK_MAX 4095u
 #define PW_MAX_IO (16u << 20) /* hard limit of a payload; the granted limit is in WELCOME */
 #define PW_MAX_SLOTS 1024u
-#define PW_FILE_MAX INT64_MAX
+#define PW_OFF_MAX INT64_MAX /* largest offset or size that a message may name */
+#define PW_FILE_MAX (1ull << 54) /* largest file, bytes: 2^32 chunks of 4 MiB; beyond: EFBIG */
 
 enum pw_msg_type {
 	PW_MSG_HELLO = 1, /* client -> node: versions, features, identity, nonce */
@@ -281,7 +282,7 @@ static_assert(sizeof(struct pw_body_attr) == PW_BODY_BYTES, "wire format");
  * @to_node: true on the node's side (HELLO, PROOF, REQ, PING...), false on the client's
  *
  * Also: payload_len fits the op (0 where none is allowed, WRITE == io.len, names 1..255 or two of
- * them), off + len <= PW_FILE_MAX, unused body bytes and reserved fields are zero.
+ * them), off + len <= PW_OFF_MAX, unused body bytes and reserved fields are zero.
  * Return: 0; -EPROTO (bad magic, type, op, length, reserved byte).
  */
 int pw_cmd_check(const struct pw_cmd *cmd, bool to_node) PW_WARN_UNUSED;

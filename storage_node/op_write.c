@@ -119,14 +119,15 @@ static void prepare(struct pws_req *r, uint64_t off)
 
 static int check(struct pws_req *r)
 {
-	uint64_t seq;
+	uint64_t seq, off;
 	int err = pws_req_inode(r, r->cmd.io.ino, &r->inode, &seq);
 
 	if (err)
 		return err;
 	if (!S_ISREG(r->inode.mode))
 		return S_ISDIR(r->inode.mode) ? -EISDIR : -EINVAL;
-	if (is_append(r) && r->inode.size > (uint64_t)PW_FILE_MAX - r->cmd.io.len)
+	off = is_append(r) ? r->inode.size : r->cmd.io.off;
+	if (off > PW_FILE_MAX || r->cmd.io.len > PW_FILE_MAX - off)
 		return -EFBIG;
 	return r->n->meta.has_room(r->n->meta.arg) ? 0 : -ENOSPC;
 }

@@ -26,6 +26,7 @@
 #define PWS_CHUNK_BLOCKS (PWS_CHUNK_BYTES / PWS_BLOCK)
 /* Chunk numbers have 32 bits. */
 #define PWS_STORE_FILE_MAX ((uint64_t)PWS_CHUNK_BYTES << 32)
+static_assert(PWS_STORE_FILE_MAX == PW_FILE_MAX, "what a file may have, the store can hold");
 
 #define PWS_SEGMENT_HEAD_BYTES 8u
 #define PWS_SEGMENT_VAL_MAX (PWS_SEGMENT_HEAD_BYTES + PWS_SEGMENT_BLOCKS * (5u + 4u))

@@ -23,8 +23,8 @@ static void check_io(const struct pw_cmd *c)
 	MUST(c->io.len && c->io.len <= PW_MAX_IO);
 	MUST(c->payload_len == (c->op == PW_OP_WRITE ? c->io.len : 0));
 	if (!(c->io.flags & PW_IO_APPEND))
-		MUST(c->io.off <= (uint64_t)PW_FILE_MAX &&
-		     c->io.off + c->io.len <= (uint64_t)PW_FILE_MAX);
+		MUST(c->io.off <= (uint64_t)PW_OFF_MAX &&
+		     c->io.off + c->io.len <= (uint64_t)PW_OFF_MAX);
 }
 
 static void check_req(const struct pw_cmd *c)

@@ -26,7 +26,7 @@ each_path edges large
 unmount_paths
 stop_node a
 
-# it has units of 1 MiB, and no limit of 16 PiB
+# it has units of 1 MiB
 start_node m store=memory memory=512MiB
 mount_paths
 each_path edges sparse

@@ -142,12 +142,36 @@ def check_sparse(folder):
             f.check(off - 5000, bytes(5000), 'hole before it')
         if os.fstat(f.fd).st_blocks * 512 > 1 << 20:
             raise AssertionError(f'{os.fstat(f.fd).st_blocks} blocks for four short records')
-        fails(errno.EFBIG, os.pwrite, f.fd, b'xx', MAX_FILE)
-        f.size(MAX_FILE)
         os.ftruncate(f.fd, 6 << 30)
         f.check(5 << 30, b'0123456789', 'kept')
         os.ftruncate(f.fd, 1 << 40)
         f.check((1 << 40) - 100, bytes(100), 'beyond the cut')
+
+
+def check_limit(folder):
+    """No call makes a file longer than it can be, or changes it while it fails."""
+    with File(folder + '/limit') as f:
+        f.write(b'kept', 0)
+        for size in (MAX_FILE + 1, MAX_FILE + BLOCK, MAX_FILE * 2, (1 << 63) - 1):
+            fails(errno.EFBIG, os.ftruncate, f.fd, size)
+            fails(errno.EFBIG, os.truncate, folder + '/limit', size)
+        for off in (MAX_FILE - 1, MAX_FILE, MAX_FILE + BLOCK, (1 << 62)):
+            fails(errno.EFBIG, os.pwrite, f.fd, b'xx', off)
+            fails(errno.EFBIG, os.posix_fallocate, f.fd, off, 5)
+            fails(errno.EFBIG, os.pwritev, f.direct, [memory(BLOCK)],
+                  (off + BLOCK - 1) // BLOCK * BLOCK)
+        f.size(4)
+        os.ftruncate(f.fd, MAX_FILE)
+        f.size(MAX_FILE)
+        f.check(0, b'kept', 'at the limit')
+        same(os.pread(f.fd, 100, MAX_FILE - 10), bytes(10), 'read over the end')
+        same(os.pread(f.fd, 100, MAX_FILE), b'', 'read at the end')
+        fd = os.open(folder + '/limit', os.O_WRONLY | os.O_APPEND)
+        fails(errno.EFBIG, os.write, fd, b'x')
+        os.close(fd)
+        f.size(MAX_FILE)
+        os.ftruncate(f.fd, 4)
+        f.check(0, b'kept', 'short again')
 
 
 def check_unaligned_direct(folder):

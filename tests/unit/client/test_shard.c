@@ -204,6 +204,8 @@ static void test_write__a_length_that_does_not_add_up(void **state)
 	assert_int_equal(kernel_call(FUSE_WRITE, n->attr.ino, &in, sizeof(in), "short", 5), -EIO);
 	in = (struct fuse_write_in){ .size = 5, .offset = INT64_MAX - 2 };
 	assert_int_equal(kernel_call(FUSE_WRITE, n->attr.ino, &in, sizeof(in), "short", 5), -EFBIG);
+	in.offset = PW_FILE_MAX - 4;
+	assert_int_equal(kernel_call(FUSE_WRITE, n->attr.ino, &in, sizeof(in), "short", 5), -EFBIG);
 	assert_int_equal(kernel_call(FUSE_WRITE, n->attr.ino, &in, 20, NULL, 0), -EIO);
 	assert_int_equal(fake.nr_calls[PW_OP_WRITE], 0);
 }
@@ -417,6 +419,10 @@ static void test_setattr__each_field(void **state)
 	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
 	assert_int_equal(fake.last.setattr.valid, PW_SET_ATIME_NOW | PW_SET_MTIME);
 	assert_int_equal(fake.last.setattr.mtime_ns, -3ll * 1000000000 + 999999999);
+	in = (struct fuse_setattr_in){ .valid = FATTR_SIZE, .size = PW_FILE_MAX };
+	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
+	in.size++;
+	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), -EFBIG);
 	in = (struct fuse_setattr_in){ .valid = FATTR_SIZE, .size = 1ull << 63 };
 	assert_int_equal(kernel_call(FUSE_SETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), -EFBIG);
 }
