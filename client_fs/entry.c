@@ -17,14 +17,22 @@ void pwc_entry_valid(const struct pwc_shard *sh, uint64_t *ret_sec, uint32_t *re
 
 void pwc_entry_note(struct pwc_shard *sh, const struct pw_attr *attr)
 {
-	sh->told[index_of(attr->ino)] = (struct pwc_entry_told){ attr->ino, attr->change };
+	sh->told[index_of(attr->ino)] = *attr;
+	pwc_gone_note(&sh->gone, attr);
+}
+
+const struct pw_attr *pwc_entry_last(const struct pwc_shard *sh, uint64_t ino)
+{
+	const struct pw_attr *t = &sh->told[index_of(ino)];
+
+	return t->ino == ino ? t : NULL;
 }
 
 bool pwc_entry_is_told(const struct pwc_shard *sh, uint64_t ino, uint64_t change)
 {
-	const struct pwc_entry_told *t = &sh->told[index_of(ino)];
+	const struct pw_attr *t = pwc_entry_last(sh, ino);
 
-	return t->ino == ino && t->change >= change;
+	return t && t->change >= change;
 }
 
 void pwc_entry_fill(struct pwc_shard *sh, const struct pw_attr *attr, struct fuse_entry_out *ret)

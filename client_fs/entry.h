@@ -16,16 +16,14 @@ struct pwc_shard;
 
 #define PWC_ENTRY_TOLD_NR 4096u /* power of two */
 
-struct pwc_entry_told {
-	uint64_t ino, change;
-};
-
 /* How long the kernel may keep it. */
 void pwc_entry_valid(const struct pwc_shard *sh, uint64_t *ret_sec, uint32_t *ret_nsec);
 void pwc_entry_fill(struct pwc_shard *sh, const struct pw_attr *attr, struct fuse_entry_out *ret);
 
 /* The kernel is being told these attributes. */
 void pwc_entry_note(struct pwc_shard *sh, const struct pw_attr *attr);
+/* The last that it was told; NULL when that is not remembered. */
+const struct pw_attr *pwc_entry_last(const struct pwc_shard *sh, uint64_t ino);
 /* Does the kernel know this or a later state of the inode? false: maybe not. */
 bool pwc_entry_is_told(const struct pwc_shard *sh, uint64_t ino, uint64_t change);
 

@@ -31,11 +31,14 @@ static struct pw_cred cred_of(const struct pwc_req *r)
 	return (struct pw_cred){ r->uid, r->gid };
 }
 
-static void on_done(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
+static void on_removed(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
-	(void)rsp;
+	struct pwc_req *r = pwc_req_of_call(c);
+
 	(void)out_len;
-	fuse_reply_err(pwc_req_of_call(c)->ll, -err);
+	if (!err)
+		pwc_gone_removed(&r->sh->gone, &rsp->attr.attr);
+	fuse_reply_err(r->ll, -err);
 }
 
 static void on_entry(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
@@ -155,7 +158,7 @@ static void remove_name(fuse_req_t ll, enum pw_op op, fuse_ino_t parent)
 	cmd->name.cred = cred_of(r);
 	cmd->payload_len = (uint32_t)strlen(pwc_req_name(r));
 	r->call.payload = r->in;
-	pwc_req_call(r, on_done);
+	pwc_req_call(r, on_removed);
 }
 
 static void do_unlink(fuse_req_t ll, fuse_ino_t parent, const char *name)
@@ -191,7 +194,7 @@ static void do_rename(fuse_req_t ll, fuse_ino_t parent, const char *name, fuse_i
 	cmd->rename.flags = flags;
 	cmd->payload_len = join_names(r, &cmd->rename.old_len);
 	r->call.payload = r->in;
-	pwc_req_call(r, on_done);
+	pwc_req_call(r, on_removed);
 }
 
 static void do_link(fuse_req_t ll, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
@@ -251,18 +254,60 @@ static void do_statfs(fuse_req_t ll, fuse_ino_t ino)
 	pwc_req_call(r, on_statfs);
 }
 
-/* A directory has no state per handle: cookies stay valid whatever happens to it. */
+/* A handle has no state: cookies stay valid whatever happens to the directory. But what is known of
+ * the directory is kept while there is one: see gone.h. */
+static void answer_opendir(struct pwc_req *r, const struct pw_attr *attr)
+{
+	const struct fuse_file_info fi = { .fh = 0 };
+	int err = pwc_gone_opendir(&r->sh->gone, attr);
+
+	if (err)
+		fuse_reply_err(r->ll, -err);
+	else
+		fuse_reply_open(r->ll, &fi);
+}
+
+static void on_dir_attr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
+{
+	struct pwc_req *r = pwc_req_of_call(c);
+
+	(void)out_len;
+	if (err)
+		fuse_reply_err(r->ll, -err);
+	else
+		answer_opendir(r, &rsp->attr.attr);
+}
+
+/* The kernel has just looked the directory up, as a rule, so that nobody need be asked. */
 static void do_opendir(fuse_req_t ll, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	fi->fh = 0;
-	fuse_reply_open(ll, fi);
+	struct pw_cmd *cmd;
+	struct pwc_req *r = begin(ll, PW_OP_GETATTR, &cmd);
+	const struct pw_attr *known = pwc_gone_find(&r->sh->gone, ino);
+	struct pw_attr attr;
+
+	if (ino == FUSE_ROOT_ID) { /* it cannot go away */
+		fuse_reply_open(ll, fi);
+		return;
+	}
+	if (!known)
+		known = pwc_entry_last(r->sh, ino);
+	if (known) {
+		attr = *known;
+		answer_opendir(r, &attr);
+		return;
+	}
+	cmd->ino.ino = ino;
+	cmd->ino.cred = cred_of(r);
+	pwc_req_call(r, on_dir_attr);
 }
 
 static void do_releasedir(fuse_req_t ll, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	struct pwc_shard *sh = fuse_req_userdata(ll);
+
 	(void)fi;
+	pwc_gone_closedir(&sh->gone, ino);
 	fuse_reply_err(ll, 0);
 }
 

@@ -100,6 +100,9 @@ static void on_page(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 		.valid = r->sh->o->attr_timeout_ms / 1000.0,
 	};
 
+	/* as of any directory that was removed; readdir(3) takes it for the end */
+	if (err == -ESTALE && pwc_gone_find(&r->sh->gone, r->nodeid))
+		err = -ENOENT;
 	if (!err && (in->offset >= OFF_DOTDOT || add_dots(&p, &rsp->readdir_rsp.dir, in->offset)))
 		err = add_entries(&p, r->out, out_len);
 	if (err)

@@ -61,10 +61,13 @@ static void answer_last_root(struct pwc_req *r)
 static void on_attr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
 	struct pwc_req *r = pwc_req_of_call(c);
+	struct pw_attr last;
 
 	(void)out_len;
 	if (err == -EHOSTDOWN)
 		answer_last_root(r);
+	else if (err == -ESTALE && pwc_gone_last(&r->sh->gone, r->nodeid, &last))
+		answer_attr(r, &last);
 	else if (err)
 		pwc_req_end(r, err, 0);
 	else

@@ -196,6 +196,7 @@ static void on_forget(struct pwc_dev *dev, uint64_t ino)
 
 	sh->stats.forgets++;
 	pwc_opens_forget(&sh->opens, ino);
+	pwc_gone_forget(&sh->gone, ino);
 }
 
 static void on_gone(struct pwc_dev *dev, int err)
@@ -427,10 +428,15 @@ int pwc_shard_new(struct pwc_shard **ret, const struct pwc_options *o,
 	err = pwc_opens_init(&sh->opens, sh->peer);
 	if (err)
 		goto free_peer;
+	err = pwc_gone_init(&sh->gone);
+	if (err)
+		goto free_opens;
 	pwc_interrupt_init(&sh->interrupts, sh);
 	*ret = sh;
 	return 0;
 
+free_opens:
+	pwc_opens_fini(&sh->opens);
 free_peer:
 	pwc_peer_free(sh->peer);
 free_loop:
@@ -446,6 +452,7 @@ void pwc_shard_free(struct pwc_shard *sh)
 		return;
 	pwc_notify_stop(&sh->notify);
 	pwc_interrupt_fini(&sh->interrupts);
+	pwc_gone_fini(&sh->gone);
 	pwc_opens_fini(&sh->opens);
 	pwc_peer_free(sh->peer);
 	pwc_dev_fini(&sh->dev);

@@ -16,6 +16,7 @@
 #include "client_fs/fuse_dev.h"
 #include "client_fs/fuse_mount.h"
 #include "client_fs/fuse_ring.h"
+#include "client_fs/gone.h"
 #include "client_fs/interrupt.h"
 #include "client_fs/notify.h"
 #include "client_fs/opens.h"
@@ -66,7 +67,8 @@ struct pwc_shard {
 	struct pwc_layout layout;
 	struct pwc_opens opens;
 	struct pwc_stats stats;
-	struct pwc_entry_told told[PWC_ENTRY_TOLD_NR];
+	struct pw_attr told[PWC_ENTRY_TOLD_NR]; /* see entry.h */
+	struct pwc_gone gone;
 	struct pwc_last last;
 
 	struct pwc_arena arena;

@@ -52,6 +52,7 @@ static int remove_name(struct pws_meta_op *op, struct pws_txn *t, bool want_dir)
 		dir.nlink--;
 	pws_meta_touch(&dir, op->now_ns, true);
 	pws_meta_dir_put(t, b->parent, &dir);
+	pws_meta_answer_attr(op, ino, &i);
 	return 0;
 }
 

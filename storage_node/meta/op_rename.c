@@ -116,7 +116,6 @@ static void finish(struct pws_meta_op *op, struct pws_txn *t, struct rename *r)
 		pws_meta_touch(r->to_dir, op->now_ns, true);
 		pws_meta_dir_put(t, r->to.parent, r->to_dir);
 	}
-	pws_meta_answer_attr(op, r->from.ino, &r->from.i);
 }
 
 static void exchange(struct pws_meta_op *op, struct pws_txn *t, struct rename *r)
@@ -145,6 +144,8 @@ static void move(struct pws_meta_op *op, struct pws_txn *t, struct rename *r)
 			r->to_dir->nlink--;
 		pws_meta_unlinked(op, t, r->to.ino, &r->to.i);
 		pws_meta_inode_put(t, r->to.ino, &r->to.i, r->to.target);
+		/* the client keeps what it knows of an inode that went away */
+		pws_meta_answer_attr(op, r->to.ino, &r->to.i);
 	}
 	move_parent(&r->from, r->from_dir, r->to_dir, r->to.parent);
 	finish(op, t, r);
@@ -178,11 +179,9 @@ int pws_meta_op_rename(struct pws_meta_op *op, struct pws_txn *t)
 	err = loops_check(t, &r, swap);
 	if (err)
 		return err;
-	if (r.to_exists && r.to.ino == r.from.ino) {
-		/* Two names of one file: POSIX says that nothing happens. */
-		pws_meta_answer_attr(op, r.from.ino, &r.from.i);
+	/* Two names of one file: POSIX says that nothing happens. */
+	if (r.to_exists && r.to.ino == r.from.ino)
 		return 0;
-	}
 	if (swap) {
 		exchange(op, t, &r);
 		return 0;

@@ -84,6 +84,15 @@ static void touch(struct fake_inode *n)
 
 /* Each returns 0 or -errno, fills the answer, and may set *ret_len to bytes put into c->out. */
 
+/* Its last name is gone, and nobody keeps it: an impatient node. */
+static void forget_inode(struct fake_inode *n, struct pw_cmd *rsp)
+{
+	rsp->attr.attr = n->attr;
+	rsp->attr.attr.nlink = 0;
+	free(n->data);
+	*n = (struct fake_inode){ .parent = 0 };
+}
+
 static int do_name(struct pwc_call *c, struct pw_cmd *rsp)
 {
 	const struct pw_cmd *q = &c->send.cmd;
@@ -95,8 +104,7 @@ static int do_name(struct pwc_call *c, struct pw_cmd *rsp)
 		rsp->attr.attr = n->attr;
 		return 0;
 	}
-	free(n->data);
-	*n = (struct fake_inode){ .parent = 0 };
+	forget_inode(n, rsp);
 	return 0;
 }
 
@@ -206,15 +214,18 @@ static int do_io(struct pwc_call *c, struct pw_cmd *rsp, uint32_t *ret_len)
 	return 0;
 }
 
-static int do_rename(struct pwc_call *c)
+static int do_rename(struct pwc_call *c, struct pw_cmd *rsp)
 {
 	const struct pw_cmd *q = &c->send.cmd;
 	const char *names = c->payload;
 	struct fake_inode *n = find_name(q->rename.old_parent, names, q->rename.old_len);
 	uint32_t len = q->payload_len - q->rename.old_len;
+	struct fake_inode *old = find_name(q->rename.new_parent, names + q->rename.old_len, len);
 
 	if (!n)
 		return -ENOENT;
+	if (old)
+		forget_inode(old, rsp);
 	n->parent = q->rename.new_parent;
 	memset(n->name, 0, sizeof(n->name));
 	memcpy(n->name, names + q->rename.old_len, len);
@@ -240,7 +251,7 @@ static int do_readdir(struct pwc_call *c, struct pw_cmd *rsp, uint32_t *ret_len)
 	size_t pos = 0;
 
 	if (!dir)
-		return -ENOENT;
+		return -ESTALE;
 	rsp->readdir_rsp.dir = dir->attr;
 	rsp->readdir_rsp.eof = 1;
 	for (uint32_t i = 1; i < FAKE_NODES; i++) {
@@ -285,7 +296,7 @@ static int apply(struct pwc_call *c, struct pw_cmd *rsp, uint32_t *ret_len)
 	case PW_OP_WRITE:
 		return do_io(c, rsp, ret_len);
 	case PW_OP_RENAME:
-		return do_rename(c);
+		return do_rename(c, rsp);
 	case PW_OP_LINK:
 		return do_link(c, rsp);
 	case PW_OP_READDIR:

@@ -133,7 +133,7 @@ static void test_readdir__garbage_of_a_node_is_eio(void **state)
 	fake.garble_readdir = true;
 	assert_int_equal(kernel_call(FUSE_READDIR, 1, &in, sizeof(in), NULL, 0), -EIO);
 	fake.garble_readdir = false;
-	assert_int_equal(kernel_call(FUSE_READDIR, 999, &in, sizeof(in), NULL, 0), -ENOENT);
+	assert_int_equal(kernel_call(FUSE_READDIR, 999, &in, sizeof(in), NULL, 0), -ESTALE);
 }
 
 static void test_opendir__costs_no_message(void **state)

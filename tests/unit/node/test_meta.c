@@ -205,6 +205,10 @@ static void test_mkdir__counts_links_and_entries(void **state)
 	assert_int_equal(by_name(PW_OP_UNLINK, PWS_ROOT_INO, "d"), -EISDIR);
 	assert_int_equal(by_name(PW_OP_RMDIR, PWS_ROOT_INO, "d"), 0);
 	assert_int_equal(w->op.orphan_ino, d);
+	/* the client keeps what it was */
+	assert_int_equal(answered(), d);
+	assert_int_equal(w->rsp.attr.attr.nlink, 0);
+	assert_int_equal(w->rsp.attr.attr.mode, S_IFDIR | 0755);
 	assert_int_equal(getattr(PWS_ROOT_INO).nlink, 2);
 	assert_int_equal(getattr(d).nlink, 0);
 	assert_int_equal(mknode(d, "x", S_IFREG | 0644, NULL), -ENOENT);
@@ -274,6 +278,8 @@ static void test_link__shares_the_inode(void **state)
 	assert_int_equal(by_name(PW_OP_LOOKUP, PWS_ROOT_INO, "a"), 0);
 	assert_int_equal(by_name(PW_OP_UNLINK, PWS_ROOT_INO, "a"), 0);
 	assert_int_equal(w->op.orphan_ino, 0);
+	assert_int_equal(answered(), ino);
+	assert_int_equal(w->rsp.attr.attr.nlink, 1);
 	assert_int_equal(getattr(ino).nlink, 1);
 	assert_int_equal(by_name(PW_OP_UNLINK, PWS_ROOT_INO, "b"), 0);
 	assert_int_equal(w->op.orphan_ino, ino);
@@ -291,6 +297,8 @@ static void test_rename__replaces_and_moves(void **state)
 	assert_int_equal(rename_op(d, "f", e, "g", PW_RENAME_NOREPLACE), -EEXIST);
 	assert_int_equal(rename_op(d, "f", e, "g", 0), 0);
 	assert_int_equal(w->op.orphan_ino, g);
+	assert_int_equal(answered(), g);
+	assert_int_equal(w->rsp.attr.attr.nlink, 0);
 	assert_int_equal(getattr(d).size, 0);
 	assert_int_equal(getattr(e).size, 1);
 	assert_int_equal(by_name(PW_OP_LOOKUP, e, "g"), 0);
@@ -313,6 +321,7 @@ static void test_rename__exchange_swaps_types_and_parents(void **state)
 	f = make(PWS_ROOT_INO, "f", S_IFREG | 0644);
 	sub = make(d, "sub", S_IFDIR | 0755);
 	assert_int_equal(rename_op(PWS_ROOT_INO, "f", d, "sub", PW_RENAME_EXCHANGE), 0);
+	assert_int_equal(answered(), 0);
 	assert_int_equal(getattr(PWS_ROOT_INO).nlink, 4);
 	assert_int_equal(getattr(d).nlink, 2);
 	assert_int_equal(by_name(PW_OP_LOOKUP, d, "sub"), 0);
