@@ -85,11 +85,48 @@ void pwc_op_getattr_start(struct pwc_req *r)
 	pwc_req_call(r, on_attr);
 }
 
+/* The write that follows will clear the bits, and only then is it known that it may: but the kernel,
+ * which runs programs by what it has cached, hears it now. */
+static void on_attr_of_writer(struct pwc_call *c, int err, const struct pw_cmd *rsp,
+			      uint32_t out_len)
+{
+	struct pwc_req *r = pwc_req_of_call(c);
+	struct pw_attr a;
+
+	(void)out_len;
+	if (err) {
+		pwc_req_end(r, err, 0);
+		return;
+	}
+	a = rsp->attr.attr;
+	a.mode &= ~(uint32_t)S_ISUID;
+	if (a.mode & S_IXGRP)
+		a.mode &= ~(uint32_t)S_ISGID;
+	answer_attr(r, &a);
+}
+
+/* The node will not take another's set-id bits for chown(path, -1, -1). A kernel asks for the same
+ * before a write into its page cache, and that must not fail; without a handle that may write it
+ * was none. */
+static bool is_before_write(const struct pwc_req *r)
+{
+	return r->call.send.cmd.setattr.valid == PW_SET_KILL_SUIDGID &&
+	       pwc_opens_has_writer(&r->sh->opens, r->nodeid);
+}
+
 static void on_setattr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
 	struct pwc_req *r = pwc_req_of_call(c);
 
 	(void)out_len;
+	if (err == -EPERM && is_before_write(r)) {
+		struct pw_cmd *cmd = pwc_req_cmd(r, PW_OP_GETATTR);
+
+		cmd->ino.ino = r->nodeid;
+		cmd->ino.cred = (struct pw_cred){ r->uid, r->gid };
+		pwc_req_call(r, on_attr_of_writer);
+		return;
+	}
 	if (err) {
 		pwc_req_end(r, err, 0);
 		return;

@@ -18,6 +18,11 @@
 #include "client_fs/ops.h"
 #include "client_fs/shard.h"
 
+static bool may_write(uint32_t flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
 static uint32_t fopen_flags(const struct pwc_shard *sh, uint32_t flags, bool keep)
 {
 	if (flags & (O_APPEND | O_DIRECT) || sh->o->cache == PWC_CACHE_NONE)
@@ -55,6 +60,8 @@ static void on_open(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 	}
 	change = rsp->attr.attr.change;
 	keep = pwc_opens_add(&sh->opens, r->nodeid, change);
+	if (may_write(in->flags))
+		pwc_opens_writer(&sh->opens, r->nodeid, true);
 	if (keep)
 		sh->stats.cache_kept++;
 	else
@@ -81,7 +88,7 @@ static void send_open(struct pwc_req *r, bool trunc)
 	cmd->ino.cred = (struct pw_cred){ r->uid, r->gid };
 	if (trunc)
 		cmd->ino.flags |= PW_OPEN_TRUNC;
-	if ((in->flags & O_ACCMODE) != O_RDONLY)
+	if (may_write(in->flags))
 		cmd->ino.flags |= PW_OPEN_WRITE;
 	pwc_req_call(r, on_open);
 }
@@ -141,6 +148,8 @@ static void on_created(struct pwc_call *c, int err, const struct pw_cmd *rsp, ui
 		return;
 	}
 	keep = pwc_opens_add(&r->sh->opens, rsp->attr.attr.ino, rsp->attr.attr.change);
+	if (may_write(in->flags))
+		pwc_opens_writer(&r->sh->opens, rsp->attr.attr.ino, true);
 	*open = (struct fuse_open_out){ .open_flags = fopen_flags(r->sh, in->flags, keep) };
 	pwc_entry_fill(r->sh, &rsp->attr.attr, entry);
 	pwc_req_end(r, 0, sizeof(*entry) + sizeof(*open));
@@ -171,6 +180,10 @@ void pwc_op_create_start(struct pwc_req *r)
 /* Nobody waits for a close; the node is told behind it. */
 void pwc_op_release_start(struct pwc_req *r)
 {
+	const struct fuse_release_in *in = r->op_in;
+
+	if (may_write(in->flags))
+		pwc_opens_writer(&r->sh->opens, r->nodeid, false);
 	pwc_opens_put(&r->sh->opens, r->nodeid);
 	pwc_req_end(r, 0, 0);
 }

@@ -141,6 +141,7 @@ static struct pwc_open *make(struct pwc_opens *o, uint64_t ino)
 	o->slot[e->slot] = e;
 	e->ino = ino;
 	e->known = 0;
+	e->writers = 0;
 	if (++o->nr_inodes > 2 * o->nr_buckets)
 		grow_buckets(o);
 	pw_list_add_head(bucket_of(o, ino), &e->hash);
@@ -228,6 +229,23 @@ static void send_release(struct pwc_opens *o, struct pwc_open *e)
 	e->call.done = on_released;
 	e->call.aborted = false;
 	pwc_peer_call(o->peer, &e->call);
+}
+
+void pwc_opens_writer(struct pwc_opens *o, uint64_t ino, bool more)
+{
+	struct pwc_open *e = find(o, ino);
+
+	if (e && more)
+		e->writers++;
+	else if (e && e->writers)
+		e->writers--;
+}
+
+bool pwc_opens_has_writer(const struct pwc_opens *o, uint64_t ino)
+{
+	const struct pwc_open *e = find(o, ino);
+
+	return e && e->writers;
 }
 
 void pwc_opens_put(struct pwc_opens *o, uint64_t ino)

@@ -25,6 +25,7 @@ struct pwc_open {
 	uint64_t known; /* change counter that the page cache matches; 0: unknown */
 	uint32_t slot; /* in pwc_opens.slot */
 	uint32_t opens; /* file handles of the kernel */
+	uint32_t writers; /* of them, those that may write */
 	uint32_t to_release; /* closed, the node was not told yet */
 	uint32_t releasing; /* told by the RELEASE that is out; 0: none is */
 	struct pwc_opens *owner;
@@ -58,6 +59,10 @@ void pwc_opens_unreserve(struct pwc_opens *o);
  * Return: true when the page cache still matches it.
  */
 bool pwc_opens_add(struct pwc_opens *o, uint64_t ino, uint64_t change);
+
+/* Of the handles of an open inode, one more may write, or one less. */
+void pwc_opens_writer(struct pwc_opens *o, uint64_t ino, bool more);
+bool pwc_opens_has_writer(const struct pwc_opens *o, uint64_t ino);
 
 /* A file handle is gone. Unknown inodes are ignored (the kernel's bug, not ours to die of). */
 void pwc_opens_put(struct pwc_opens *o, uint64_t ino);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* op_setattr.c -- SETATTR: mode, owner, times; and size, once op_truncate.c has prepared it
  *
- * Who may do this was decided by the client's kernel (default_permissions).
+ * Who may do this was decided by the client's kernel (default_permissions), but for one case.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -10,11 +10,25 @@
 
 #define MODE_BITS 07777u
 
+/* Set-id bits that somebody would take from a file of another by chown(path, -1, -1): a kernel
+ * checks the permission for what it sends, and there is nothing in that. */
+static bool is_theft(const struct pw_body_setattr *b, const struct pws_inode *i)
+{
+	struct pws_inode less = *i;
+
+	if (b->valid != PW_SET_KILL_SUIDGID || !b->cred.uid || b->cred.uid == i->uid)
+		return false;
+	pws_meta_kill_suidgid(&less);
+	return less.mode != i->mode;
+}
+
 int pws_meta_setattr(struct pws_meta_op *op, struct pws_txn *t, struct pws_inode *i)
 {
 	const struct pw_body_setattr *b = &op->cmd->setattr;
 
 	(void)t;
+	if (is_theft(b, i))
+		return -EPERM;
 	if (b->valid & PW_SET_SIZE) {
 		if (S_ISDIR(i->mode))
 			return -EISDIR;
