@@ -45,6 +45,11 @@ void pw_mem_user_del(struct pw_mem_user *u)
 	pw_list_del(&u->node);
 }
 
+const struct pw_mem_area *pw_mem_area(uint32_t idx)
+{
+	return &areas[idx];
+}
+
 const struct pw_mem_area *pw_mem_find(const void *p, size_t len, uint32_t *ret_idx)
 {
 	uintptr_t at = (uintptr_t)p;

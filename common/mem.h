@@ -33,6 +33,8 @@ struct pw_mem_user {
 void pw_mem_user_add(struct pw_mem_user *u, void (*withdrawn)(struct pw_mem_user *, uint32_t));
 void pw_mem_user_del(struct pw_mem_user *u);
 
+/* @idx < PW_MEM_MAX_AREAS; its base may be NULL. */
+const struct pw_mem_area *pw_mem_area(uint32_t idx);
 /* The area that holds all of [@p, @p + @len); NULL: none does. */
 const struct pw_mem_area *pw_mem_find(const void *p, size_t len, uint32_t *ret_idx);
 

@@ -10,14 +10,13 @@
 static const struct pw_xprt_type *const types[PW_TRANSPORT_NR] = {
 	[PW_TRANSPORT_AUTO] = &pw_tcp_type,
 	[PW_TRANSPORT_TCP] = &pw_tcp_type,
+	[PW_TRANSPORT_RDMA] = &pw_rdma_type,
 };
 
 int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret)
 {
-	if (!types[transport])
-		return -EPROTONOSUPPORT;
 	return types[transport]->connect(loop, host, port, ops, owner, ret);
 }
 
@@ -62,8 +61,6 @@ int pw_xprt_listen(struct pw_loop *loop, const char *host, uint16_t port,
 		   enum pw_transport transport, pw_xprt_accept_fn *on_accept, void *arg,
 		   struct pw_xprt_listener **ret)
 {
-	if (!types[transport])
-		return -EPROTONOSUPPORT;
 	return types[transport]->listen(loop, host, port, on_accept, arg, ret);
 }
 

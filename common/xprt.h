@@ -24,7 +24,8 @@ struct pw_xprt_ops {
 	void (*on_closed)(void *owner, int err, const char *why);
 };
 
-/* Return: 0; -EPROTONOSUPPORT this build does not have @transport; -EINVAL; -ENOMEM; ... */
+/* Return: 0; -ENOSYS the libraries of this transport are missing (pw_verbs_why()); -EINVAL;
+ * -ENOMEM; ... */
 int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret);

@@ -34,6 +34,6 @@ struct pw_xprt_type {
 	void (*listener_free)(struct pw_xprt_listener *l);
 };
 
-extern const struct pw_xprt_type pw_tcp_type;
+extern const struct pw_xprt_type pw_tcp_type, pw_rdma_type;
 
 #endif

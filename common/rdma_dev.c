@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rdma_dev.c -- see rdma_dev.h
+ *
+ * What can fail: a registration, because the kernel may not lock so much memory for this process or
+ * the device cannot take so much at once. Pieces are halved until they fit or are too small to be
+ * sensible (soft-RoCE says "any size" and takes 1 GiB).
+ */
+#include "common/rdma_dev.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/fault.h"
+#include "common/wire.h"
+
+#define PIECE_MAX PW_GIB
+#define PIECE_MIN (64 * PW_MIB)
+/* A payload and the two blocks around it: what pieces overlap by. */
+#define OVERLAP (PW_MAX_IO + 2 * 4096ull)
+
+static struct pw_list devices = PW_LIST_INIT(devices); /* pw_rdma_dev.node */
+
+/* Registrations --------------------------------------------------------------------------------- */
+
+static void area_unregister(struct pw_rdma_pd *pd, struct pw_rdma_area *a)
+{
+	for (uint32_t i = 0; i < a->nr_pieces; i++)
+		pd->dev->v->dereg_mr(a->mr[i]);
+	free(a->mr);
+	*a = (struct pw_rdma_area){ .mr = NULL };
+}
+
+static int area_register_as(struct pw_rdma_pd *pd, struct pw_rdma_area *a,
+			    const struct pw_mem_area *m, size_t piece)
+{
+	int access = IBV_ACCESS_LOCAL_WRITE | (pd->dev->windows ? IBV_ACCESS_MW_BIND : 0);
+	uint32_t nr = (uint32_t)((m->len + piece - 1) / piece);
+	int err = PW_FAULT_ERR("rdma.area", -ENOMEM);
+
+	a->mr = err ? NULL : calloc(nr, sizeof(*a->mr));
+	if (!a->mr)
+		return -ENOMEM;
+	a->piece_bytes = piece;
+	for (a->nr_pieces = 0; a->nr_pieces < nr; a->nr_pieces++) {
+		size_t at = a->nr_pieces * piece;
+
+		a->mr[a->nr_pieces] = pd->dev->v->reg_mr(
+			pd->pd, m->base + at, PW_MIN(piece + OVERLAP, m->len - at), access);
+		if (!a->mr[a->nr_pieces]) {
+			err = pw_verbs_err();
+			area_unregister(pd, a);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int area_register(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_mem_area *m)
+{
+	uint64_t limit = PW_MIN(pd->dev->attr.max_mr_size, PIECE_MAX);
+	size_t piece;
+	int err = -ENOMEM;
+
+	if (limit < PIECE_MIN + OVERLAP)
+		limit = PIECE_MIN + OVERLAP;
+	for (piece = limit - OVERLAP; piece >= PIECE_MIN; piece /= 2) {
+		piece = PW_ROUND_DOWN(piece, 4096);
+		err = area_register_as(pd, &pd->area[idx], m, piece);
+		if (err != -ENOMEM && err != -EINVAL)
+			return err;
+		/* smaller pieces would be the same */
+		if (m->len <= piece / 2)
+			return err;
+	}
+	return err;
+}
+
+int pw_rdma_pd_register(struct pw_rdma_pd *pd)
+{
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
+		const struct pw_mem_area *m = pw_mem_area(i);
+		int err = m->base && !pd->area[i].mr ? area_register(pd, i, m) : 0;
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+struct ibv_mr *pw_rdma_pd_find(const struct pw_rdma_pd *pd, const void *p, size_t len)
+{
+	const struct pw_rdma_area *a;
+	const struct pw_mem_area *m;
+	uint32_t idx;
+
+	m = pw_mem_find(p, len, &idx);
+	if (!m || !pd->area[idx].mr || len > OVERLAP)
+		return NULL;
+	a = &pd->area[idx];
+	return a->mr[(size_t)((const uint8_t *)p - m->base) / a->piece_bytes];
+}
+
+/* Domains ------------------------------------------------------------------------------------- */
+
+static void dev_put(struct pw_rdma_dev *dev)
+{
+	if (--dev->refs)
+		return;
+	pw_list_del(&dev->node);
+	free(dev);
+}
+
+static void pd_free(struct pw_rdma_pd *pd)
+{
+	struct pw_rdma_dev *dev = pd->dev;
+
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++)
+		area_unregister(pd, &pd->area[i]);
+	pw_mem_user_del(&pd->user);
+	if (pd->shared)
+		dev->shared = NULL;
+	dev->v->dealloc_pd(pd->pd);
+	free(pd);
+	dev_put(dev);
+}
+
+static bool has_areas(const struct pw_rdma_pd *pd)
+{
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++)
+		if (pd->area[i].mr)
+			return true;
+	return false;
+}
+
+static void on_withdrawn(struct pw_mem_user *u, uint32_t area_idx)
+{
+	struct pw_rdma_pd *pd = pw_container_of(u, struct pw_rdma_pd, user);
+
+	area_unregister(pd, &pd->area[area_idx]);
+	if (!pd->refs && !has_areas(pd))
+		pd_free(pd);
+}
+
+static int dev_find(const struct pw_verbs *v, struct ibv_context *ctx, struct pw_rdma_dev **ret)
+{
+	struct pw_rdma_dev *dev;
+	struct pw_list *pos;
+	unsigned int caps;
+	int err;
+
+	pw_list_for_each(pos, &devices) {
+		dev = pw_list_entry(pos, struct pw_rdma_dev, node);
+		if (dev->ctx == ctx) {
+			*ret = dev;
+			return 0;
+		}
+	}
+	err = PW_FAULT_ERR("rdma.dev", -ENOMEM);
+	dev = err ? NULL : calloc(1, sizeof(*dev));
+	if (!dev)
+		return -ENOMEM;
+	err = -v->query_device(ctx, &dev->attr);
+	if (err) {
+		free(dev);
+		return err;
+	}
+	caps = dev->attr.device_cap_flags;
+	dev->v = v;
+	dev->ctx = ctx;
+	dev->name = v->get_device_name(ctx->device);
+	dev->windows = dev->attr.max_mw > 0 &&
+		       caps & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
+	dev->send_inv = dev->windows && caps & IBV_DEVICE_MEM_MGT_EXTENSIONS;
+	pw_list_add_tail(&devices, &dev->node);
+	*ret = dev;
+	return 0;
+}
+
+static int pd_new(struct pw_rdma_dev *dev, bool shared, struct pw_rdma_pd **ret)
+{
+	int err = PW_FAULT_ERR("rdma.pd", -ENOMEM);
+	struct pw_rdma_pd *pd = err ? NULL : calloc(1, sizeof(*pd));
+
+	if (!pd)
+		return -ENOMEM;
+	pd->pd = dev->v->alloc_pd(dev->ctx);
+	if (!pd->pd) {
+		err = pw_verbs_err();
+		free(pd);
+		return err;
+	}
+	pd->dev = dev;
+	pd->shared = shared;
+	pw_mem_user_add(&pd->user, on_withdrawn);
+	dev->refs++;
+	if (shared)
+		dev->shared = pd;
+	*ret = pd;
+	return 0;
+}
+
+int pw_rdma_pd_get(const struct pw_verbs *v, struct ibv_context *ctx, bool node,
+		   struct pw_rdma_pd **ret)
+{
+	struct pw_rdma_dev *dev;
+	struct pw_rdma_pd *pd;
+	bool shared;
+	int err;
+
+	err = dev_find(v, ctx, &dev);
+	if (err)
+		return err;
+	shared = !node || dev->windows;
+	pd = shared ? dev->shared : NULL;
+	dev->refs++;
+	if (!pd)
+		err = pd_new(dev, shared, &pd);
+	dev_put(dev);
+	if (err)
+		return err;
+	pd->refs++;
+	*ret = pd;
+	return 0;
+}
+
+void pw_rdma_pd_put(struct pw_rdma_pd *pd)
+{
+	if (pd && !--pd->refs && (pd->dev->dead || !pd->shared || !has_areas(pd)))
+		pd_free(pd);
+}
+
+void pw_rdma_dev_removed(struct pw_rdma_dev *dev)
+{
+	dev->dead = true;
+	pw_list_del(&dev->node);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rdma_dev.h -- an RDMA device, its protection domains, and the memory that is registered in them
+ *
+ * Who may touch what: areas of mem.h are registered without any remote right. With memory windows
+ * (type 2) a peer gets one for exactly the bytes of a slot or of an answer; such a window works on
+ * the queue pair alone that bound it, so connections share one domain and one registration of the
+ * areas. A device without windows gives rights with registrations, which every queue pair of the
+ * domain could use: there each connection of a node has a domain of its own.
+ *
+ * The shared domain outlives connections as long as areas are registered in it: a reconnect does
+ * not pin everything again.
+ * Thread: loop thread.      Allocates: at connect.      Must not know: messages.
+ */
+#ifndef PW_RDMA_DEV_H
+#define PW_RDMA_DEV_H
+
+#include "common/mem.h"
+#include "common/verbs.h"
+
+struct pw_rdma_pd;
+
+struct pw_rdma_dev {
+	struct pw_list node; /* on the list of devices, until it is removed */
+	uint32_t refs; /* domains */
+	const struct pw_verbs *v;
+	struct ibv_context *ctx; /* librdmacm's */
+	struct ibv_device_attr attr;
+	const char *name; /* "rxe0" */
+	bool windows; /* type 2 */
+	bool send_inv; /* a SEND can end the peer's window */
+	bool dead; /* removed */
+	struct pw_rdma_pd *shared; /* NULL: none yet */
+};
+
+/* One area; a payload lies in one piece whole, because pieces overlap by the longest payload. */
+struct pw_rdma_area {
+	struct ibv_mr **mr; /* owns; nr_pieces of them; NULL: not registered */
+	uint32_t nr_pieces;
+	size_t piece_bytes; /* distance of their beginnings */
+};
+
+struct pw_rdma_pd {
+	struct pw_rdma_dev *dev;
+	struct ibv_pd *pd; /* owns */
+	uint32_t refs; /* connections */
+	bool shared;
+	struct pw_mem_user user;
+	struct pw_rdma_area area[PW_MEM_MAX_AREAS];
+};
+
+/**
+ * pw_rdma_pd_get - the domain for a connection on the device of @ctx
+ * @node: this end is the node's
+ *
+ * Return: 0; -ENOMEM; -errno of the device.
+ */
+int pw_rdma_pd_get(const struct pw_verbs *v, struct ibv_context *ctx, bool node,
+		   struct pw_rdma_pd **ret);
+/* Every queue pair, registration and window of the connection is gone. NULL is fine. */
+void pw_rdma_pd_put(struct pw_rdma_pd *pd);
+
+/* Registers the announced areas that are not registered yet. Return: 0; -ENOMEM also: the limit of
+ * locked memory. */
+int pw_rdma_pd_register(struct pw_rdma_pd *pd);
+
+/* The registration that holds all of [@p, @p + @len); NULL: none does. */
+struct ibv_mr *pw_rdma_pd_find(const struct pw_rdma_pd *pd, const void *p, size_t len);
+
+/* The device is gone: nobody new uses it. */
+void pw_rdma_dev_removed(struct pw_rdma_dev *dev);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt_rdma_impl.h -- what the xprt_rdma*.c files share; nobody else includes it
+ *
+ * Work requests complete in the order of the send queue. So everything that is on it is a job on
+ * one list, in that order, with the number of its last work request; a completion with a number
+ * ends all jobs up to it. The last request of every post is signalled: nothing stays unproved.
+ */
+#ifndef PW_XPRT_RDMA_IMPL_H
+#define PW_XPRT_RDMA_IMPL_H
+
+#include "common/addr.h"
+#include "common/rdma_dev.h"
+#include "common/rdma_wire.h"
+#include "common/uring.h"
+#include "common/xprt_impl.h"
+
+/* Messages each way before the peer has proved the key: HELLO and PROOF, and what gives credit. */
+#define PW_RDMA_FEW 4u
+/* Afterwards one for each slot and some for the rest: PING, PONG, GOODBYE, PULLED, credits. */
+#define PW_RDMA_BESIDE 8u
+/* Never more than this; who has more slots waits for credit. */
+#define PW_RDMA_DEPTH_MAX (128u + PW_RDMA_BESIDE)
+#define PW_RDMA_SQ_MAX 512u
+#define PW_RDMA_POST_MAX 64u /* work requests with one doorbell */
+/* Signalled at the latest after so many. */
+#define PW_RDMA_SIGNAL_EVERY 16u
+
+struct pw_rdma;
+
+/* Something on the send queue. */
+struct pw_rdma_job {
+	struct pw_list node; /* of tx.flying; on no list: not posted */
+	uint64_t last_wr; /* its number on the send queue */
+	/* @err: 0; or the queue pair is gone and it may or may not have happened */
+	void (*done)(struct pw_rdma *x, struct pw_rdma_job *j, int err);
+};
+
+/* A message on its way out. */
+struct pw_rdma_out {
+	struct pw_rdma_job job;
+	struct pw_list free_node;
+	uint8_t *buf; /* head, grants, command, copied payload */
+	uint32_t lkey;
+	struct pw_send *s; /* borrowed until done; NULL: none of conn.c's, or held by a pull */
+	struct ibv_mr *mr; /* owns; a payload that lies in no area, for this message only */
+};
+
+/* A message that came in. */
+struct pw_rdma_in {
+	uint8_t *buf;
+	uint32_t lkey;
+	uint32_t id; /* its number: wr_id */
+	struct pw_rdma_view view; /* while it waits for a job of its slot */
+	void *dest; /* where its payload is */
+};
+
+/* One allocation of message buffers. */
+struct pw_rdma_bufs {
+	uint8_t *mem; /* owns */
+	struct ibv_mr *mr; /* owns */
+	struct pw_rdma_in *in; /* owns; nr_in */
+	struct pw_rdma_out *out; /* owns; nr_out */
+	uint32_t nr_in, nr_out;
+};
+
+/* Memory that the peer may reach, as long as it is open. */
+struct pw_rdma_right {
+	struct ibv_mw *mw; /* owns; made when it is first opened on a device with windows */
+	struct ibv_mr *mr; /* owns; on one without, or for memory of no area */
+	uint8_t *base;
+	uint32_t len, rkey;
+	bool open;
+};
+
+struct pw_rdma_slot {
+	uint16_t idx;
+	/* node: what requests write to; client: where to (grant.base is not used) */
+	struct pw_rdma_right grant;
+	uint64_t remote_addr; /* client: of the grant */
+	/* node: what the grant shall be, while it is on tx.grants */
+	struct pw_list grant_node; /* tx.grants, then tx.tell */
+	uint8_t *want;
+	uint32_t want_len;
+	/* client: where the answer may be written. Node: what the client has opened for that. */
+	struct pw_rdma_right window;
+	uint64_t window_addr; /* node */
+	/* node: an answer that the client reads. Client: the answer that it reads. */
+	struct pw_rdma_right pull;
+	struct pw_send *pulled; /* node: borrowed until the client has read it */
+	struct pw_rdma_in *held; /* client: the answer that waits for @job */
+	struct pw_rdma_job job; /* client: end of the window, then the read; node: end of pull */
+	struct pw_list todo_node; /* tx.todo */
+	enum {
+		PW_RDMA_TODO_NONE,
+		PW_RDMA_TODO_CLOSE_WINDOW, /* client */
+		PW_RDMA_TODO_READ, /* client */
+		PW_RDMA_TODO_TELL_PULLED, /* client */
+		PW_RDMA_TODO_CLOSE_PULL, /* node */
+	} todo;
+};
+
+struct pw_rdma_tx {
+	struct pw_flush flush;
+	struct pw_list queue; /* pw_send.node; borrows until done */
+	struct pw_list flying; /* pw_rdma_job.node, in the order of the send queue */
+	struct pw_list free; /* pw_rdma_out.free_node */
+	struct pw_list grants; /* pw_rdma_slot.grant_node: to be bound */
+	struct pw_list tell; /* pw_rdma_slot.grant_node: bound, the client is to know */
+	struct pw_list todo; /* pw_rdma_slot.todo_node */
+	uint64_t posted, completed; /* numbers of work requests */
+	uint32_t sq_max;
+	uint32_t unsignaled; /* since the last signalled one */
+	uint32_t sent, limit; /* messages; of them allowed by the peer */
+	/* prepared, not posted */
+	struct ibv_send_wr wr[PW_RDMA_POST_MAX];
+	struct ibv_sge sge[PW_RDMA_POST_MAX][2];
+	uint32_t nr_wr;
+};
+
+struct pw_rdma_rx {
+	uint32_t out; /* receives that the device has */
+	uint32_t given; /* credits given in all: receives ever posted */
+	uint32_t told; /* of them, told to the peer */
+	uint32_t depth;
+};
+
+enum pw_rdma_state {
+	PW_RDMA_NAME, /* the resolver runs */
+	PW_RDMA_ADDR,
+	PW_RDMA_ROUTE,
+	PW_RDMA_CONNECTING, /* or accepted, until it is established */
+	PW_RDMA_UP
+};
+
+struct pw_rdma {
+	struct pw_xprt base;
+	struct pw_loop *loop;
+	const struct pw_verbs *v;
+	const struct pw_xprt_ops *ops;
+	void *owner;
+	bool node; /* this end is the node's */
+	enum pw_rdma_state state;
+	bool closing, closed;
+	bool broken; /* completions cannot be relied on: destroying the queue pair is the proof */
+	bool flushed; /* the queue pair was told to end */
+	int err;
+	char why[192];
+	struct pw_ready ready; /* steps the close, or goes on polling */
+
+	struct pw_addr_lookup *lookup; /* shared with a thread; NULL: none runs */
+	struct addrinfo *addrs, *addr; /* owns; the one that is being tried */
+	bool try_next; /* the one before it is no use */
+	struct rdma_event_channel *cm; /* owns */
+	struct rdma_cm_id *id; /* owns */
+	struct pw_fd cm_fd, cq_fd;
+	bool cm_watched, cq_watched;
+	char peer[64];
+
+	struct pw_rdma_pd *pd; /* a reference */
+	struct ibv_comp_channel *channel; /* owns */
+	struct ibv_cq *cq; /* owns */
+	struct ibv_qp *qp; /* owns; id->qp */
+	uint32_t unacked; /* events of the completion queue */
+	bool armed;
+	bool more; /* polling stopped at its budget */
+	uint32_t max_inline;
+
+	struct pw_rdma_bufs few, many;
+	struct pw_rdma_slot *slots; /* owns; NULL before set_up */
+	uint32_t nr_slots;
+	struct pw_rdma_tx tx;
+	struct pw_rdma_rx rx;
+	struct pw_conn_stats stats;
+};
+
+static inline struct pw_rdma *pw_rdma_of(const struct pw_xprt *base)
+{
+	return pw_container_of(base, struct pw_rdma, base);
+}
+
+/* xprt_rdma.c: life */
+int pw_rdma_new(struct pw_loop *loop, const struct pw_verbs *v, bool node, struct pw_rdma **ret);
+/* Watches its own event channel, which has @x->id on it. */
+int pw_rdma_watch_cm(struct pw_rdma *x);
+void pw_rdma_close(struct pw_xprt *base, int err, const char *why);
+void pw_rdma_failf(struct pw_rdma *x, int err, const char *fmt, ...) PW_PRINTF(3, 4);
+void pw_rdma_free(struct pw_xprt *base);
+
+/* xprt_rdma_cm.c: connections as rdma_cm sees them */
+int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port,
+		    const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret);
+/* Asks for a device that reaches x->addr, or the next one. */
+void pw_rdma_try_next(struct pw_rdma *x);
+/* Queues, buffers, receives for x->id, which has a device. In xprt_rdma_qp.c. Return: 0; -errno. */
+int pw_rdma_make_queues(struct pw_rdma *x);
+void pw_rdma_cm_param(struct pw_rdma *x, struct pw_rdma_cm *data, struct rdma_conn_param *p);
+void pw_rdma_on_cm_event(struct pw_rdma *x, const struct rdma_cm_event *e);
+
+/* xprt_rdma_qp.c: queues, message buffers, the end of them */
+void pw_rdma_qp_fini(struct pw_rdma *x);
+/* Tells the queue pair to end. Return: true, nothing is with the device any more. */
+bool pw_rdma_qp_drain(struct pw_rdma *x);
+void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots);
+
+/* xprt_rdma_right.c: what the peer may reach */
+/* At most one work request. Return: 0; -errno. */
+int pw_rdma_right_open(struct pw_rdma *x, struct pw_rdma_right *r, const void *p, uint32_t len,
+		       int access);
+/* Return: true, a work request does it, pw_rdma_right_end() when that is done; false, it is over. */
+bool pw_rdma_right_close(struct pw_rdma *x, struct pw_rdma_right *r);
+void pw_rdma_right_end(struct pw_rdma *x, struct pw_rdma_right *r);
+/* Its window goes; nothing is under way. */
+void pw_rdma_right_forget(struct pw_rdma_right *r);
+/* The first of tx.grants; at most two work requests. */
+void pw_rdma_bind_grant(struct pw_rdma *x, struct pw_rdma_slot *s);
+void pw_rdma_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len);
+
+/* xprt_rdma_tx.c */
+void pw_rdma_tx_init(struct pw_rdma *x);
+void pw_rdma_out_init(struct pw_rdma *x, struct pw_rdma_out *out);
+void pw_rdma_send(struct pw_xprt *base, struct pw_send *s);
+void pw_rdma_kick(struct pw_rdma *x); /* there is something to send */
+/* The next work request, zeroed, with its number; there is room. */
+struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x);
+void pw_rdma_on_sent(struct pw_rdma *x, const struct ibv_wc *wc);
+/* The queue pair is gone: ends what was on it. */
+void pw_rdma_tx_end(struct pw_rdma *x);
+void pw_rdma_todo(struct pw_rdma *x, struct pw_rdma_slot *s, int todo);
+
+/* xprt_rdma_rx.c */
+int pw_rdma_rx_post(struct pw_rdma *x, struct pw_rdma_in *in, uint32_t nr);
+/* Polls, arms, polls once more. */
+void pw_rdma_cq_work(struct pw_rdma *x);
+/* Jobs of slots on the client, when they are done. */
+void pw_rdma_window_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err);
+void pw_rdma_read_done(struct pw_rdma *x, struct pw_rdma_job *j, int err);
+
+/* xprt_rdma_listen.c */
+int pw_rdma_listen(struct pw_loop *loop, const char *host, uint16_t port,
+		   pw_xprt_accept_fn *on_accept, void *arg, struct pw_xprt_listener **ret);
+uint16_t pw_rdma_listener_port(const struct pw_xprt_listener *base);
+void pw_rdma_listener_free(struct pw_xprt_listener *base);
+
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt_rdma_qp.c -- queues and message buffers of one connection: made when a device is known,
+ * enlarged when the peer has proved itself, drained and destroyed at the end
+ *
+ * The end: the queue pair is told to end -> everything that was posted comes back as a completion
+ * -> windows go -> it is destroyed. Where completions cannot be relied on any more (a post failed half way, the
+ * device was removed) destroying it is the proof that the device touches nothing any more.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/fault.h"
+#include "common/xprt_rdma_impl.h"
+
+#define BUF_ALIGN 4096u
+/* A head and a command without payload: what the device may copy itself. */
+#define INLINE_WANTED (sizeof(struct pw_rdma_head) + PW_CMD_BYTES)
+
+/* Message buffers ----------------------------------------------------------------------------- */
+
+static void bufs_fini(struct pw_rdma *x, struct pw_rdma_bufs *b)
+{
+	if (b->mr)
+		x->v->dereg_mr(b->mr);
+	free(b->mem);
+	free(b->in);
+	free(b->out);
+	*b = (struct pw_rdma_bufs){ .mem = NULL };
+}
+
+/* @nr each way; receives are posted, so they may come in from now on. */
+static int bufs_init(struct pw_rdma *x, struct pw_rdma_bufs *b, uint32_t nr, uint32_t first_id)
+{
+	size_t size = 2 * (size_t)nr * PW_RDMA_MSG_BYTES;
+	int err = PW_FAULT_ERR("rdma.bufs", -ENOMEM);
+
+	if (err)
+		return err;
+	b->mem = aligned_alloc(BUF_ALIGN, PW_ROUND_UP(size, BUF_ALIGN));
+	b->in = calloc(nr, sizeof(*b->in));
+	b->out = calloc(nr, sizeof(*b->out));
+	if (!b->mem || !b->in || !b->out)
+		return -ENOMEM;
+	/* what a command does not fill is never sent, but checkers of memory cannot know */
+	memset(b->mem, 0, size);
+	b->mr = x->v->reg_mr(x->pd->pd, b->mem, size, IBV_ACCESS_LOCAL_WRITE);
+	if (!b->mr)
+		return pw_verbs_err();
+	b->nr_in = b->nr_out = nr;
+	for (uint32_t i = 0; i < nr; i++) {
+		b->in[i].buf = b->mem + (size_t)i * PW_RDMA_MSG_BYTES;
+		b->in[i].lkey = b->mr->lkey;
+		b->in[i].id = first_id + i;
+		b->out[i].buf = b->mem + (size_t)(nr + i) * PW_RDMA_MSG_BYTES;
+		b->out[i].lkey = b->mr->lkey;
+		pw_rdma_out_init(x, &b->out[i]);
+	}
+	x->rx.depth += nr;
+	return pw_rdma_rx_post(x, b->in, nr);
+}
+
+static int slots_new(struct pw_rdma *x, uint32_t nr)
+{
+	int err = PW_FAULT_ERR("rdma.slots", -ENOMEM);
+
+	x->slots = err ? NULL : calloc(nr, sizeof(*x->slots));
+	if (!x->slots)
+		return -ENOMEM;
+	x->nr_slots = nr;
+	for (uint32_t i = 0; i < nr; i++) {
+		x->slots[i].idx = (uint16_t)i;
+		pw_list_init(&x->slots[i].grant_node);
+		pw_list_init(&x->slots[i].todo_node);
+		pw_list_init(&x->slots[i].job.node);
+	}
+	return 0;
+}
+
+void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots)
+{
+	struct pw_rdma *x = pw_rdma_of(base);
+	uint32_t nr = PW_MIN(nr_slots + PW_RDMA_BESIDE, PW_RDMA_DEPTH_MAX) - PW_RDMA_FEW;
+	int err;
+
+	if (x->closing)
+		return;
+	err = slots_new(x, nr_slots);
+	if (!err)
+		err = bufs_init(x, &x->many, nr, x->few.nr_in);
+	if (err) {
+		pw_rdma_failf(x, err, "no message buffers: %s", strerror(-err));
+		return;
+	}
+	/* a node without windows gives rights to single buffers, and sends from nowhere else */
+	if (!x->node || x->pd->dev->windows)
+		err = pw_rdma_pd_register(x->pd);
+	if (err)
+		pw_rdma_failf(x, err, "memory not registered with %s: %s%s", x->pd->dev->name,
+			      strerror(-err),
+			      err == -ENOMEM ? " (raise the limit of locked memory: ulimit -l, "
+					       "LimitMEMLOCK=)" : "");
+	pw_rdma_kick(x);
+}
+
+/* Queues -------------------------------------------------------------------------------------- */
+
+static void on_cq_fd(struct pw_fd *f)
+{
+	struct pw_rdma *x = pw_container_of(f, struct pw_rdma, cq_fd);
+
+	pw_rdma_cq_work(x);
+	if (x->closing)
+		pw_loop_ready(x->loop, &x->ready);
+}
+
+static int make_cq(struct pw_rdma *x, uint32_t depth)
+{
+	int err = PW_FAULT_ERR("rdma.cq", -ENOMEM);
+
+	if (err)
+		return err;
+	x->channel = x->v->create_comp_channel(x->id->verbs);
+	if (!x->channel)
+		return pw_verbs_err();
+	if (fcntl(x->channel->fd, F_SETFL, fcntl(x->channel->fd, F_GETFL) | O_NONBLOCK) < 0)
+		return -errno;
+	x->cq = x->v->create_cq(x->id->verbs, (int)depth, NULL, x->channel, 0);
+	if (!x->cq)
+		return pw_verbs_err();
+	err = pw_fd_start(x->loop, &x->cq_fd, x->channel->fd, on_cq_fd);
+	if (err)
+		return err;
+	x->cq_watched = true;
+	/* here and not with the first turn: the first completion brings an event */
+	err = -ibv_req_notify_cq(x->cq, 0);
+	x->armed = !err;
+	return err;
+}
+
+static int make_qp(struct pw_rdma *x)
+{
+	struct ibv_qp_init_attr a = {
+		.send_cq = x->cq,
+		.recv_cq = x->cq,
+		.qp_type = IBV_QPT_RC,
+		.cap = {
+			.max_send_wr = x->tx.sq_max,
+			.max_recv_wr = PW_RDMA_DEPTH_MAX,
+			.max_send_sge = 2,
+			.max_recv_sge = 1,
+			.max_inline_data = INLINE_WANTED,
+		},
+	};
+	struct ibv_qp_init_attr ask = a;
+	int err = PW_FAULT_ERR("rdma.qp", -ENOMEM);
+
+	if (err)
+		return err;
+	if (x->v->cm_create_qp(x->id, x->pd->pd, &ask)) {
+		/* a device that copies less into its queue: nothing then */
+		ask = a;
+		ask.cap.max_inline_data = 0;
+		if (x->v->cm_create_qp(x->id, x->pd->pd, &ask))
+			return pw_verbs_err();
+	}
+	x->qp = x->id->qp;
+	x->max_inline = ask.cap.max_inline_data;
+	return 0;
+}
+
+int pw_rdma_make_queues(struct pw_rdma *x)
+{
+	const struct ibv_device_attr *attr;
+	int err = pw_rdma_pd_get(x->v, x->id->verbs, x->node, &x->pd);
+
+	if (err)
+		return err;
+	attr = &x->pd->dev->attr;
+	x->tx.sq_max = PW_MIN((uint32_t)attr->max_qp_wr, PW_RDMA_SQ_MAX);
+	x->tx.sq_max = PW_MIN(x->tx.sq_max, (uint32_t)attr->max_cqe - PW_RDMA_DEPTH_MAX);
+	err = make_cq(x, x->tx.sq_max + PW_RDMA_DEPTH_MAX);
+	if (!err)
+		err = make_qp(x);
+	if (!err)
+		err = bufs_init(x, &x->few, PW_RDMA_FEW, 0);
+	return err;
+}
+
+/* End ----------------------------------------------------------------------------------------- */
+
+bool pw_rdma_qp_drain(struct pw_rdma *x)
+{
+	struct ibv_qp_attr a = { .qp_state = IBV_QPS_ERR };
+
+	if (!x->flushed) {
+		x->flushed = true;
+		/* tells the peer; fails where there is no connection */
+		if (x->state >= PW_RDMA_CONNECTING)
+			x->v->cm_disconnect(x->id);
+		if (x->v->modify_qp(x->qp, &a, IBV_QP_STATE))
+			x->broken = true;
+		pw_rdma_cq_work(x);
+	} else if (x->more) {
+		pw_rdma_cq_work(x);
+	}
+	return x->broken || (!x->rx.out && x->tx.completed == x->tx.posted);
+}
+
+void pw_rdma_qp_fini(struct pw_rdma *x)
+{
+	const struct pw_verbs *v = x->v;
+
+	/* a window that is bound holds the queue pair */
+	for (uint32_t i = 0; i < x->nr_slots; i++) {
+		pw_rdma_right_forget(&x->slots[i].grant);
+		pw_rdma_right_forget(&x->slots[i].window);
+		pw_rdma_right_forget(&x->slots[i].pull);
+	}
+	if (x->qp)
+		v->cm_destroy_qp(x->id);
+	x->qp = NULL;
+	pw_rdma_tx_end(x);
+	for (uint32_t i = 0; i < x->nr_slots; i++) {
+		pw_rdma_right_end(x, &x->slots[i].grant);
+		pw_rdma_right_end(x, &x->slots[i].window);
+		pw_rdma_right_end(x, &x->slots[i].pull);
+	}
+	free(x->slots);
+	x->slots = NULL;
+	x->nr_slots = 0;
+	if (x->cq) {
+		if (x->unacked)
+			v->ack_cq_events(x->cq, x->unacked);
+		v->destroy_cq(x->cq);
+	}
+	x->cq = NULL;
+	if (x->channel)
+		v->destroy_comp_channel(x->channel);
+	x->channel = NULL;
+	bufs_fini(x, &x->few);
+	bufs_fini(x, &x->many);
+	pw_rdma_pd_put(x->pd);
+	x->pd = NULL;
+}

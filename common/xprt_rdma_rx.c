@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt_rdma_rx.c -- the receiving half: completions, messages, where their payloads are
+ *
+ * A message is judged, gives credit and grants, and is delivered; then its buffer goes back to the
+ * device. An answer on the client may have to wait: for the end of the window that its request had
+ * opened (unless the node's SEND has ended it), and for a read of its payload. Its buffer is held
+ * until then.
+ *
+ * What can fail: a malformed message, a payload where none was allowed, a completion with an error.
+ * All of it ends the connection.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "common/fault.h"
+#include "common/xprt_rdma_impl.h"
+
+#define SEND_BIT (1ull << 63)
+#define POLL_BATCH 32
+#define POLL_BUDGET 256u
+#define ACK_BATCH 64u
+
+int pw_rdma_rx_post(struct pw_rdma *x, struct pw_rdma_in *in, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++) {
+		struct ibv_sge sge = {
+			.addr = (uintptr_t)in[i].buf,
+			.length = PW_RDMA_MSG_BYTES,
+			.lkey = in[i].lkey,
+		};
+		struct ibv_recv_wr wr = { .wr_id = in[i].id, .sg_list = &sge, .num_sge = 1 }, *bad;
+		int err = PW_FAULT_ERR("rdma.post_recv", -ENOMEM);
+
+		if (!err)
+			err = -ibv_post_recv(x->qp, &wr, &bad);
+		if (err)
+			return err;
+		x->rx.out++;
+		x->rx.given++;
+	}
+	return 0;
+}
+
+static struct pw_rdma_in *in_of(struct pw_rdma *x, uint64_t id)
+{
+	return id < x->few.nr_in ? &x->few.in[id] : &x->many.in[id - x->few.nr_in];
+}
+
+static void give_back(struct pw_rdma *x, struct pw_rdma_in *in)
+{
+	int err;
+
+	if (x->closing)
+		return;
+	err = pw_rdma_rx_post(x, in, 1);
+	if (err)
+		pw_rdma_failf(x, err, "the device took no receive: %s", strerror(-err));
+	else if (x->rx.given - x->rx.told >= PW_MAX(x->rx.depth / 2, 2u))
+		pw_rdma_kick(x);
+}
+
+/* Deliver ------------------------------------------------------------------------------------- */
+
+static void deliver(struct pw_rdma *x, const struct pw_cmd *cmd, void *payload)
+{
+	x->stats.msgs_rx++;
+	x->ops->on_msg(x->owner, cmd, payload);
+}
+
+/* Where the owner wants the payload; NULL, and the connection has failed. */
+static void *ask_dest(struct pw_rdma *x, const struct pw_cmd *cmd)
+{
+	void *dest = x->ops->on_payload(x->owner, cmd);
+
+	if (!dest)
+		pw_rdma_failf(x, -EPROTO, "unexpected payload in slot %u", cmd->slot);
+	return x->closing ? NULL : dest;
+}
+
+/* The payload is at @at, which the peer could write. The owner may want it elsewhere. */
+static bool take_placed(struct pw_rdma *x, const struct pw_cmd *cmd, uint8_t *at, void **ret)
+{
+	uint8_t *dest = ask_dest(x, cmd);
+
+	if (!dest)
+		return false;
+	if (dest != at) {
+		memmove(dest, at, cmd->payload_len);
+		x->stats.copied_bytes += cmd->payload_len;
+	}
+	*ret = dest;
+	return true;
+}
+
+static bool take_inline(struct pw_rdma *x, const struct pw_rdma_view *v, void **ret)
+{
+	uint8_t *dest = ask_dest(x, v->cmd);
+
+	if (!dest)
+		return false;
+	memcpy(dest, v->payload, v->cmd->payload_len);
+	x->stats.copied_bytes += v->cmd->payload_len;
+	*ret = dest;
+	return true;
+}
+
+/* The memory that the payload of @cmd was written to, if the peer was allowed to. */
+static uint8_t *placed_at(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
+			  const struct pw_cmd *cmd)
+{
+	const struct pw_rdma_right *r = x->node ? &sl->grant : &sl->window;
+	uint32_t head = x->node ? pw_cmd_head(cmd) : 0;
+
+	/* the window itself may be closed by now; its place is still known */
+	if (!r->base || head + cmd->payload_len > r->len)
+		return NULL;
+	return r->base + head;
+}
+
+/* The message of @in, whose slot is @sl if it has one. Return: true, its buffer is free. */
+static bool take_msg(struct pw_rdma *x, struct pw_rdma_in *in, struct pw_rdma_slot *sl)
+{
+	const struct pw_rdma_view *v = &in->view;
+	void *dest = NULL;
+
+	if (v->head->flags & PW_RDMA_PULL) {
+		in->dest = ask_dest(x, v->cmd);
+		if (!in->dest)
+			return true;
+		sl->held = in;
+		pw_rdma_todo(x, sl, PW_RDMA_TODO_READ);
+		return false;
+	}
+	if (v->head->flags & PW_RDMA_PLACED) {
+		uint8_t *at = placed_at(x, sl, v->cmd);
+
+		if (!at) {
+			pw_rdma_failf(x, -EPROTO, "a payload in slot %u that was not allowed",
+				      sl->idx);
+			return true;
+		}
+		x->stats.bytes_rx += v->cmd->payload_len;
+		if (!take_placed(x, v->cmd, at, &dest))
+			return true;
+	} else if (v->payload && !take_inline(x, v, &dest)) {
+		return true;
+	}
+	if (!x->node && sl)
+		sl->window.base = NULL;
+	deliver(x, v->cmd, dest);
+	return true;
+}
+
+/* Jobs of the client's slots ------------------------------------------------------------------- */
+
+static void go_on(struct pw_rdma *x, struct pw_rdma_slot *sl)
+{
+	struct pw_rdma_in *in = sl->held;
+
+	sl->held = NULL;
+	if (take_msg(x, in, sl))
+		give_back(x, in);
+}
+
+void pw_rdma_window_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
+{
+	struct pw_rdma_slot *sl = pw_container_of(j, struct pw_rdma_slot, job);
+
+	pw_rdma_right_end(x, &sl->window);
+	if (!err && !x->closing)
+		go_on(x, sl);
+}
+
+void pw_rdma_read_done(struct pw_rdma *x, struct pw_rdma_job *j, int err)
+{
+	struct pw_rdma_slot *sl = pw_container_of(j, struct pw_rdma_slot, job);
+	struct pw_rdma_in *in = sl->held;
+
+	pw_rdma_right_end(x, &sl->pull);
+	if (err || x->closing)
+		return;
+	sl->held = NULL;
+	x->stats.bytes_rx += in->view.cmd->payload_len;
+	pw_rdma_todo(x, sl, PW_RDMA_TODO_TELL_PULLED);
+	deliver(x, in->view.cmd, in->dest);
+	give_back(x, in);
+}
+
+/* Judge --------------------------------------------------------------------------------------- */
+
+/* The slot of a request or answer, NULL for other messages; false: there is no such slot. */
+static bool slot_of(struct pw_rdma *x, const struct pw_cmd *cmd, struct pw_rdma_slot **ret)
+{
+	*ret = NULL;
+	if (cmd->type != PW_MSG_REQ && cmd->type != PW_MSG_RSP)
+		return true;
+	if (cmd->slot >= x->nr_slots)
+		return false;
+	*ret = &x->slots[cmd->slot];
+	return true;
+}
+
+/* What comes first: the client has allowed a place for the answer, or its window must end. */
+static bool take_cmd(struct pw_rdma *x, struct pw_rdma_in *in, const struct ibv_wc *wc)
+{
+	const struct pw_rdma_view *v = &in->view;
+	struct pw_rdma_slot *sl;
+
+	if (!slot_of(x, v->cmd, &sl)) {
+		pw_rdma_failf(x, -EPROTO, "a message in slot %u, which was not granted",
+			      v->cmd->slot);
+		return true;
+	}
+	if (!sl)
+		return take_msg(x, in, NULL);
+	if (x->node) {
+		sl->window.open = v->head->flags & PW_RDMA_WINDOW;
+		sl->window.rkey = v->head->rkey;
+		sl->window.len = v->head->len;
+		sl->window_addr = v->head->addr;
+		return take_msg(x, in, sl);
+	}
+	if (sl->held || sl->todo != PW_RDMA_TODO_NONE) {
+		pw_rdma_failf(x, -EPROTO, "two answers in slot %u", sl->idx);
+		return true;
+	}
+	if (!sl->window.open)
+		return take_msg(x, in, sl);
+	if (wc->wc_flags & IBV_WC_WITH_INV && wc->invalidated_rkey == sl->window.rkey) {
+		pw_rdma_right_end(x, &sl->window);
+		return take_msg(x, in, sl);
+	}
+	sl->held = in;
+	pw_rdma_todo(x, sl, PW_RDMA_TODO_CLOSE_WINDOW);
+	return false;
+}
+
+static void take_grants(struct pw_rdma *x, const struct pw_rdma_view *v)
+{
+	for (uint32_t i = 0; i < v->head->nr_grants; i++) {
+		const struct pw_rdma_grant *g = &v->grants[i];
+		struct pw_rdma_slot *sl;
+
+		if (g->slot >= x->nr_slots) {
+			pw_rdma_failf(x, -EPROTO, "memory for slot %u, which was not granted",
+				      g->slot);
+			return;
+		}
+		sl = &x->slots[g->slot];
+		sl->remote_addr = g->addr;
+		sl->grant.rkey = g->rkey;
+		sl->grant.len = g->len;
+		sl->grant.open = true;
+	}
+	if (v->head->nr_grants)
+		pw_rdma_kick(x);
+}
+
+static void on_pulled(struct pw_rdma *x, uint16_t slot)
+{
+	if (slot >= x->nr_slots || !x->slots[slot].pulled ||
+	    x->slots[slot].todo != PW_RDMA_TODO_NONE ||
+	    !pw_list_empty(&x->slots[slot].job.node)) {
+		pw_rdma_failf(x, -EPROTO, "no answer was offered in slot %u", slot);
+		return;
+	}
+	pw_rdma_todo(x, &x->slots[slot], PW_RDMA_TODO_CLOSE_PULL);
+}
+
+/* Return: true, the buffer is free. */
+static bool take(struct pw_rdma *x, struct pw_rdma_in *in, const struct ibv_wc *wc)
+{
+	const struct pw_rdma_view *v = &in->view;
+	bool free = true;
+
+	x->stats.bytes_rx += wc->byte_len;
+	if (pw_rdma_parse(in->buf, wc->byte_len, x->node, &in->view) ||
+	    v->head->credits - x->tx.limit > 2 * PW_RDMA_DEPTH_MAX) {
+		pw_rdma_failf(x, -EPROTO, "malformed message");
+		return true;
+	}
+	if (v->head->credits != x->tx.limit) {
+		x->tx.limit = v->head->credits;
+		if (!pw_list_empty(&x->tx.queue) || !pw_list_empty(&x->tx.todo))
+			pw_rdma_kick(x);
+	}
+	if (v->cmd)
+		free = take_cmd(x, in, wc);
+	else if (v->head->type == PW_RDMA_PULLED)
+		on_pulled(x, v->head->slot);
+	/* behind the command: WELCOME makes the slots that its grants are for */
+	if (!x->closing)
+		take_grants(x, v);
+	return free;
+}
+
+static void on_received(struct pw_rdma *x, const struct ibv_wc *wc)
+{
+	struct pw_rdma_in *in = in_of(x, wc->wr_id);
+
+	x->rx.out--;
+	if (x->closing)
+		return;
+	if (wc->status) {
+		pw_rdma_failf(x, wc->status == IBV_WC_WR_FLUSH_ERR ? -ECONNRESET : -EIO,
+			      "receive: %s", x->v->wc_status_str(wc->status));
+		return;
+	}
+	if (take(x, in, wc))
+		give_back(x, in);
+}
+
+/* Completions --------------------------------------------------------------------------------- */
+
+static int poll_batch(struct pw_rdma *x)
+{
+	struct ibv_wc wc[POLL_BATCH];
+	int n = ibv_poll_cq(x->cq, POLL_BATCH, wc);
+
+	if (n < 0) {
+		x->broken = true;
+		pw_rdma_failf(x, -EIO, "the completion queue is broken");
+		return 0;
+	}
+	for (int i = 0; i < n; i++) {
+		if (wc[i].wr_id & SEND_BIT)
+			pw_rdma_on_sent(x, &wc[i]);
+		else
+			on_received(x, &wc[i]);
+	}
+	return n;
+}
+
+static void take_events(struct pw_rdma *x)
+{
+	struct ibv_cq *cq;
+	void *ctx;
+
+	while (!x->v->get_cq_event(x->channel, &cq, &ctx)) {
+		x->unacked++;
+		x->armed = false;
+	}
+	if (x->unacked >= ACK_BATCH) {
+		x->v->ack_cq_events(x->cq, x->unacked);
+		x->unacked = 0;
+	}
+}
+
+void pw_rdma_cq_work(struct pw_rdma *x)
+{
+	uint32_t total = 0;
+	bool asked = false;
+	int n;
+
+	if (!x->cq)
+		return;
+	x->more = false;
+	take_events(x);
+	for (;;) {
+		n = poll_batch(x);
+		total += (uint32_t)n;
+		if (n == POLL_BATCH && total < POLL_BUDGET)
+			continue;
+		if (total >= POLL_BUDGET) {
+			/* other connections have their turn, too */
+			x->more = true;
+			pw_loop_ready(x->loop, &x->ready);
+			return;
+		}
+		/* arm, then poll once more: what came in between brings no event */
+		if (asked || x->broken)
+			break;
+		asked = true;
+		if (!x->armed && ibv_req_notify_cq(x->cq, 0)) {
+			x->broken = true;
+			pw_rdma_failf(x, -EIO, "the completion queue brings no events");
+			break;
+		}
+		x->armed = true;
+	}
+}

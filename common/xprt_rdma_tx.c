@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xprt_rdma_tx.c -- the sending half: one chain of work requests and one doorbell per turn
+ *
+ *	todo	windows to close, answers to read, "I have read it" to tell
+ *	grants	slots whose memory has changed: end the old right, open the new one
+ *	queue	messages: [open a window] [WRITE the payload] SEND
+ *
+ * in this order, as far as there is room on the send queue, a free message buffer, and credit of
+ * the peer; what is missing comes with a completion or a message, and both kick the flush again.
+ * One credit is kept for a message that gives credit: two sides that wait for each other would wait
+ * for ever.
+ *
+ * What can fail: a post, a registration for a payload that lies in no announced memory, any
+ * completion. All of it ends the connection.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "common/fault.h"
+#include "common/xprt_rdma_impl.h"
+
+#define SEND_BIT (1ull << 63)
+/* The most that one item below needs of the send queue. */
+#define ROOM 4u
+/* Shorter payloads are copied behind the command rather than gathered by the device. */
+#define COPY_MAX 256u
+
+/* Work requests ------------------------------------------------------------------------------- */
+
+static bool has_room(const struct pw_rdma *x)
+{
+	const struct pw_rdma_tx *tx = &x->tx;
+
+	return tx->posted + tx->nr_wr - tx->completed + ROOM <= tx->sq_max;
+}
+
+/* A window's key is what its last bind made it, from the post of that bind on. */
+static void note_keys(struct pw_rdma_tx *tx)
+{
+	for (uint32_t i = 0; i < tx->nr_wr; i++)
+		if (tx->wr[i].opcode == IBV_WR_BIND_MW)
+			tx->wr[i].bind_mw.mw->rkey = tx->wr[i].bind_mw.rkey;
+}
+
+static void post(struct pw_rdma *x)
+{
+	struct pw_rdma_tx *tx = &x->tx;
+	struct ibv_send_wr *bad;
+	int err;
+
+	if (!tx->nr_wr)
+		return;
+	tx->wr[tx->nr_wr - 1].send_flags |= IBV_SEND_SIGNALED;
+	tx->wr[tx->nr_wr - 1].next = NULL;
+	tx->unsignaled = 0;
+	err = PW_FAULT_ERR("rdma.post_send", -ENOMEM);
+	if (!err)
+		err = -ibv_post_send(x->qp, tx->wr, &bad);
+	note_keys(tx);
+	tx->posted += tx->nr_wr;
+	tx->nr_wr = 0;
+	if (!err)
+		return;
+	/* some of them may be on the queue: which, only the end of the queue pair proves */
+	x->broken = true;
+	pw_rdma_failf(x, err, "the device took no work: %s", strerror(-err));
+}
+
+struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x)
+{
+	struct pw_rdma_tx *tx = &x->tx;
+	struct ibv_send_wr *wr;
+
+	if (tx->nr_wr == PW_RDMA_POST_MAX)
+		post(x);
+	wr = &tx->wr[tx->nr_wr];
+	memset(wr, 0, sizeof(*wr));
+	wr->sg_list = tx->sge[tx->nr_wr];
+	if (tx->nr_wr)
+		tx->wr[tx->nr_wr - 1].next = wr;
+	tx->nr_wr++;
+	wr->wr_id = SEND_BIT | (tx->posted + tx->nr_wr);
+	if (++tx->unsignaled >= PW_RDMA_SIGNAL_EVERY) {
+		wr->send_flags = IBV_SEND_SIGNALED;
+		tx->unsignaled = 0;
+	}
+	return wr;
+}
+
+static void add_sge(struct ibv_send_wr *wr, const void *p, uint32_t len, uint32_t lkey)
+{
+	wr->sg_list[wr->num_sge++] = (struct ibv_sge){
+		.addr = (uintptr_t)p,
+		.length = len,
+		.lkey = lkey,
+	};
+}
+
+/* Everything that was prepared last belongs to @j. */
+static void fly(struct pw_rdma *x, struct pw_rdma_job *j)
+{
+	j->last_wr = x->tx.posted + x->tx.nr_wr;
+	pw_list_add_tail(&x->tx.flying, &j->node);
+}
+
+/* Messages ------------------------------------------------------------------------------------ */
+
+static struct pw_rdma_head *head_of(const struct pw_rdma_out *out)
+{
+	return (void *)out->buf;
+}
+
+static void finish(struct pw_rdma *x, struct pw_send *s, int err)
+{
+	if (!err) {
+		x->stats.msgs_tx++;
+		x->stats.bytes_tx += sizeof(s->cmd) + s->cmd.payload_len;
+	}
+	if (s->done)
+		s->done(s, err);
+}
+
+static void out_done(struct pw_rdma *x, struct pw_rdma_job *j, int err)
+{
+	struct pw_rdma_out *out = pw_container_of(j, struct pw_rdma_out, job);
+	struct pw_send *s = out->s;
+
+	if (out->mr)
+		x->v->dereg_mr(out->mr);
+	out->mr = NULL;
+	out->s = NULL;
+	pw_list_add_tail(&x->tx.free, &out->free_node);
+	if (s)
+		finish(x, s, err);
+}
+
+/* A free message buffer with a head, if @spare more credits than one are there. */
+static struct pw_rdma_out *out_get(struct pw_rdma *x, enum pw_rdma_type type, uint32_t spare)
+{
+	struct pw_rdma_head *h;
+	struct pw_rdma_out *out;
+
+	if (!has_room(x) || pw_list_empty(&x->tx.free) ||
+	    (int32_t)(x->tx.limit - x->tx.sent) < 1 + (int32_t)spare)
+		return NULL;
+	out = pw_list_entry(pw_list_pop(&x->tx.free), struct pw_rdma_out, free_node);
+	h = head_of(out);
+	*h = (struct pw_rdma_head){ .magic = PW_RDMA_MAGIC, .type = (uint8_t)type };
+	return out;
+}
+
+/* As many grants as fit beside @behind bytes. Return: the length so far. */
+static uint32_t put_grants(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t behind)
+{
+	struct pw_rdma_head *h = head_of(out);
+	struct pw_rdma_grant *g = (struct pw_rdma_grant *)(h + 1);
+	uint32_t room = PW_RDMA_MSG_BYTES - (uint32_t)sizeof(*h) - behind;
+
+	while (!pw_list_empty(&x->tx.tell) && room >= sizeof(*g)) {
+		struct pw_rdma_slot *s = pw_list_first(&x->tx.tell, struct pw_rdma_slot,
+						       grant_node);
+
+		pw_list_del(&s->grant_node);
+		*g++ = (struct pw_rdma_grant){
+			.slot = s->idx,
+			.rkey = s->grant.rkey,
+			.addr = (uintptr_t)s->grant.base,
+			.len = s->grant.len,
+		};
+		h->nr_grants++;
+		room -= (uint32_t)sizeof(*g);
+	}
+	return (uint32_t)((uint8_t *)g - out->buf);
+}
+
+/* The SEND of @len bytes, and of @more bytes from where they are; @inv: a key to end there. */
+static void put_send(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t len,
+		     const struct ibv_sge *more, uint32_t inv)
+{
+	struct pw_rdma_head *h = head_of(out);
+	struct ibv_send_wr *wr = pw_rdma_wr(x);
+
+	h->credits = x->rx.given;
+	x->rx.told = x->rx.given;
+	x->tx.sent++;
+	wr->opcode = inv ? IBV_WR_SEND_WITH_INV : IBV_WR_SEND;
+	wr->invalidate_rkey = inv;
+	wr->send_flags |= IBV_SEND_SOLICITED;
+	/* who waits for its memory does not wait for what comes behind it */
+	if (h->flags & PW_RDMA_PLACED)
+		wr->send_flags |= IBV_SEND_SIGNALED;
+	add_sge(wr, out->buf, len, out->lkey);
+	if (more->length)
+		wr->sg_list[wr->num_sge++] = *more;
+	if (len + more->length <= x->max_inline)
+		wr->send_flags |= IBV_SEND_INLINE;
+	fly(x, &out->job);
+}
+
+static bool send_internal(struct pw_rdma *x, enum pw_rdma_type type, uint16_t slot)
+{
+	struct pw_rdma_out *out = out_get(x, type, 0);
+
+	if (!out)
+		return false;
+	head_of(out)->slot = slot;
+	put_send(x, out, put_grants(x, out, 0), &(struct ibv_sge){ .length = 0 }, 0);
+	return true;
+}
+
+/* Payloads ------------------------------------------------------------------------------------ */
+
+/* The key for a payload; registers it for this message if it lies in no area. */
+static int payload_key(struct pw_rdma *x, struct pw_rdma_out *out, const struct pw_send *s,
+		       uint32_t *ret)
+{
+	struct ibv_mr *mr = pw_rdma_pd_find(x->pd, s->payload, s->cmd.payload_len);
+	int err = PW_FAULT_ERR("rdma.payload", -ENOMEM);
+
+	if (!mr) {
+		if (!err)
+			out->mr = x->v->reg_mr(x->pd->pd, (void *)(uintptr_t)s->payload,
+					       s->cmd.payload_len, 0);
+		if (!out->mr)
+			return err ? err : pw_verbs_err();
+		mr = out->mr;
+	}
+	*ret = mr->lkey;
+	return 0;
+}
+
+static int put_write(struct pw_rdma *x, struct pw_rdma_out *out, const struct pw_send *s,
+		     uint64_t to, uint32_t rkey)
+{
+	struct ibv_send_wr *wr;
+	uint32_t lkey;
+	int err = payload_key(x, out, s, &lkey);
+
+	if (err)
+		return err;
+	wr = pw_rdma_wr(x);
+	wr->opcode = IBV_WR_RDMA_WRITE;
+	wr->wr.rdma.remote_addr = to;
+	wr->wr.rdma.rkey = rkey;
+	add_sge(wr, s->payload, s->cmd.payload_len, lkey);
+	return 0;
+}
+
+/* Behind the command: copied if it is short or not registered, else gathered. */
+static void put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to,
+		       uint32_t *len, struct ibv_sge *more)
+{
+	uint32_t n = s->cmd.payload_len;
+	struct ibv_mr *mr;
+
+	if (!n)
+		return;
+	mr = n > COPY_MAX ? pw_rdma_pd_find(x->pd, s->payload, n) : NULL;
+	if (mr) {
+		*more = (struct ibv_sge){
+			.addr = (uintptr_t)s->payload,
+			.length = n,
+			.lkey = mr->lkey,
+		};
+		return;
+	}
+	memcpy(to, s->payload, n);
+	*len += n;
+	x->stats.copied_bytes += n;
+}
+
+/* The client's request: its payload to the slot, a window for its answer. */
+static int place_request(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
+			 struct pw_send *s)
+{
+	struct pw_rdma_head *h = head_of(out);
+	int err;
+
+	sl->window.base = NULL;
+	if (s->cmd.payload_len > PW_RDMA_INLINE_MAX) {
+		err = put_write(x, out, s, sl->remote_addr + pw_cmd_head(&s->cmd), sl->grant.rkey);
+		if (err)
+			return err;
+		h->flags |= PW_RDMA_PLACED;
+	}
+	if (!x->pd->dev->windows || !s->answer || s->answer_max <= PW_RDMA_INLINE_MAX)
+		return 0;
+	err = pw_rdma_right_open(x, &sl->window, s->answer, s->answer_max,
+				 IBV_ACCESS_REMOTE_WRITE);
+	if (err)
+		return err;
+	h->flags |= PW_RDMA_WINDOW;
+	h->addr = (uintptr_t)s->answer;
+	h->rkey = sl->window.rkey;
+	h->len = s->answer_max;
+	return 0;
+}
+
+/* The node's answer: its payload to the client's window, or offered to be read. */
+static int place_answer(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
+			struct pw_send *s, uint32_t *inv)
+{
+	struct pw_rdma_head *h = head_of(out);
+	uint32_t n = s->cmd.payload_len;
+	int err = 0;
+
+	if (n > PW_RDMA_INLINE_MAX && sl->window.open && n <= sl->window.len) {
+		err = put_write(x, out, s, sl->window_addr, sl->window.rkey);
+		h->flags |= PW_RDMA_PLACED;
+	} else if (n > PW_RDMA_INLINE_MAX) {
+		err = pw_rdma_right_open(x, &sl->pull, s->payload, n, IBV_ACCESS_REMOTE_READ);
+		h->flags |= PW_RDMA_PULL;
+		h->addr = (uintptr_t)s->payload;
+		h->rkey = sl->pull.rkey;
+		h->len = n;
+		sl->pulled = s;
+		out->s = NULL;
+	}
+	if (sl->window.open && x->pd->dev->send_inv)
+		*inv = sl->window.rkey;
+	sl->window.open = false;
+	return err;
+}
+
+/* Is there what the payload of @s needs? If not, it comes. */
+static bool is_placeable(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
+			 const struct pw_send *s)
+{
+	uint32_t n = s->cmd.payload_len;
+
+	if (n <= PW_RDMA_INLINE_MAX)
+		return true;
+	if (x->node)
+		return !sl->pulled && !sl->pull.open && sl->todo == PW_RDMA_TODO_NONE;
+	return sl->grant.open && pw_cmd_head(&s->cmd) + n <= sl->grant.len;
+}
+
+static bool send_first(struct pw_rdma *x)
+{
+	struct pw_send *s = pw_list_first(&x->tx.queue, struct pw_send, node);
+	bool in_slot = s->cmd.type == PW_MSG_REQ || s->cmd.type == PW_MSG_RSP;
+	struct pw_rdma_slot *sl = in_slot ? &x->slots[s->cmd.slot] : NULL;
+	struct ibv_sge more = { .length = 0 };
+	struct pw_rdma_out *out;
+	uint32_t len, inv = 0, behind = PW_CMD_BYTES;
+	int err = 0;
+
+	if (sl && !is_placeable(x, sl, s))
+		return false;
+	out = out_get(x, PW_RDMA_MSG, 1);
+	if (!out)
+		return false;
+	pw_list_del(&s->node);
+	out->s = s;
+	if (s->cmd.payload_len <= PW_RDMA_INLINE_MAX)
+		behind += s->cmd.payload_len;
+	len = put_grants(x, out, behind);
+	memcpy(out->buf + len, &s->cmd, sizeof(s->cmd));
+	len += PW_CMD_BYTES;
+	if (s->cmd.payload_len <= PW_RDMA_INLINE_MAX)
+		put_inline(x, s, out->buf + len, &len, &more);
+	if (sl)
+		err = x->node ? place_answer(x, sl, out, s, &inv) : place_request(x, sl, out, s);
+	put_send(x, out, len, &more, inv);
+	if (err)
+		pw_rdma_failf(x, err, "memory of a message not registered: %s", strerror(-err));
+	return !err;
+}
+
+/* What slots have to do ------------------------------------------------------------------------ */
+
+static void pull_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
+{
+	struct pw_rdma_slot *sl = pw_container_of(j, struct pw_rdma_slot, job);
+	struct pw_send *s = sl->pulled;
+
+	pw_rdma_right_end(x, &sl->pull);
+	sl->pulled = NULL;
+	if (s)
+		finish(x, s, err);
+}
+
+/* The client reads an answer from the node's memory. */
+static int put_read(struct pw_rdma *x, struct pw_rdma_slot *sl)
+{
+	const struct pw_rdma_head *h = sl->held->view.head;
+	struct ibv_mr *mr = pw_rdma_pd_find(x->pd, sl->held->dest, h->len);
+	int err = PW_FAULT_ERR("rdma.read", -ENOMEM);
+	struct ibv_send_wr *wr;
+
+	if (!mr && !err)
+		mr = sl->pull.mr = x->v->reg_mr(x->pd->pd, sl->held->dest, h->len,
+						IBV_ACCESS_LOCAL_WRITE);
+	if (!mr)
+		return err ? err : pw_verbs_err();
+	wr = pw_rdma_wr(x);
+	wr->opcode = IBV_WR_RDMA_READ;
+	wr->wr.rdma.remote_addr = h->addr;
+	wr->wr.rdma.rkey = h->rkey;
+	add_sge(wr, sl->held->dest, h->len, mr->lkey);
+	sl->job.done = pw_rdma_read_done;
+	fly(x, &sl->job);
+	return 0;
+}
+
+/* @job: what ends @r; at once where no work request is needed. */
+static void close_right(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_right *r,
+			void (*done)(struct pw_rdma *, struct pw_rdma_job *, int))
+{
+	sl->job.done = done;
+	if (pw_rdma_right_close(x, r))
+		fly(x, &sl->job);
+	else
+		done(x, &sl->job, 0);
+}
+
+static bool do_todo(struct pw_rdma *x)
+{
+	struct pw_rdma_slot *sl = pw_list_first(&x->tx.todo, struct pw_rdma_slot, todo_node);
+	int todo = sl->todo, err;
+
+	if (!has_room(x))
+		return false;
+	if (todo == PW_RDMA_TODO_TELL_PULLED && !send_internal(x, PW_RDMA_PULLED, sl->idx))
+		return false;
+	pw_list_del(&sl->todo_node);
+	sl->todo = PW_RDMA_TODO_NONE;
+	if (todo == PW_RDMA_TODO_CLOSE_WINDOW) {
+		close_right(x, sl, &sl->window, pw_rdma_window_closed);
+	} else if (todo == PW_RDMA_TODO_CLOSE_PULL) {
+		close_right(x, sl, &sl->pull, pull_closed);
+	} else if (todo == PW_RDMA_TODO_READ) {
+		err = put_read(x, sl);
+		if (err)
+			pw_rdma_failf(x, err, "memory of an answer not registered: %s",
+				      strerror(-err));
+	}
+	return !x->closing;
+}
+
+void pw_rdma_todo(struct pw_rdma *x, struct pw_rdma_slot *s, int todo)
+{
+	s->todo = todo;
+	pw_list_add_tail(&x->tx.todo, &s->todo_node);
+	pw_rdma_kick(x);
+}
+
+/* Flush --------------------------------------------------------------------------------------- */
+
+static bool owes_credit(const struct pw_rdma *x)
+{
+	return x->rx.given - x->rx.told >= PW_MAX(x->rx.depth / 2, 2u);
+}
+
+static void on_flush(struct pw_flush *f)
+{
+	struct pw_rdma *x = pw_container_of(f, struct pw_rdma, tx.flush);
+	struct pw_rdma_tx *tx = &x->tx;
+
+	if (x->closing || x->state < (x->node ? PW_RDMA_CONNECTING : PW_RDMA_UP))
+		return;
+	while (!pw_list_empty(&tx->todo) && do_todo(x))
+		;
+	while (!x->closing && !pw_list_empty(&tx->grants) && has_room(x))
+		pw_rdma_bind_grant(x, pw_list_first(&tx->grants, struct pw_rdma_slot, grant_node));
+	while (!x->closing && !pw_list_empty(&tx->queue) && send_first(x))
+		;
+	while (!x->closing && (!pw_list_empty(&tx->tell) || owes_credit(x)) &&
+	       send_internal(x, PW_RDMA_CREDIT, 0))
+		;
+	if (!x->closing)
+		post(x);
+}
+
+void pw_rdma_kick(struct pw_rdma *x)
+{
+	if (!x->closing)
+		pw_loop_on_flush(x->loop, &x->tx.flush);
+}
+
+void pw_rdma_send(struct pw_xprt *base, struct pw_send *s)
+{
+	struct pw_rdma *x = pw_rdma_of(base);
+
+	pw_list_add_tail(&x->tx.queue, &s->node);
+	pw_rdma_kick(x);
+	/* in closing, the last step gives it back */
+}
+
+/* Done ---------------------------------------------------------------------------------------- */
+
+void pw_rdma_on_sent(struct pw_rdma *x, const struct ibv_wc *wc)
+{
+	struct pw_rdma_tx *tx = &x->tx;
+
+	if (wc->status && !x->closing) {
+		int err = wc->status == IBV_WC_RETRY_EXC_ERR ? -ETIMEDOUT : -EIO;
+
+		pw_rdma_failf(x, err, "send: %s", x->v->wc_status_str(wc->status));
+	}
+	tx->completed = wc->wr_id & ~SEND_BIT;
+	while (!pw_list_empty(&tx->flying)) {
+		struct pw_rdma_job *j = pw_list_first(&tx->flying, struct pw_rdma_job, node);
+
+		if (j->last_wr > tx->completed)
+			break;
+		pw_list_del(&j->node);
+		j->done(x, j, wc->status ? x->err : 0);
+	}
+	if (!pw_list_empty(&tx->queue) || !pw_list_empty(&tx->todo) || !pw_list_empty(&tx->grants))
+		pw_rdma_kick(x);
+}
+
+void pw_rdma_tx_end(struct pw_rdma *x)
+{
+	struct pw_list *node;
+
+	while ((node = pw_list_pop(&x->tx.flying))) {
+		struct pw_rdma_job *j = pw_list_entry(node, struct pw_rdma_job, node);
+
+		j->done(x, j, x->err);
+	}
+	for (uint32_t i = 0; i < x->nr_slots; i++)
+		if (x->slots[i].pulled) {
+			finish(x, x->slots[i].pulled, x->err);
+			x->slots[i].pulled = NULL;
+		}
+	while ((node = pw_list_pop(&x->tx.queue)))
+		finish(x, pw_list_entry(node, struct pw_send, node), x->err);
+}
+
+void pw_rdma_tx_init(struct pw_rdma *x)
+{
+	struct pw_rdma_tx *tx = &x->tx;
+
+	pw_flush_init(&tx->flush, on_flush);
+	pw_list_init(&tx->queue);
+	pw_list_init(&tx->flying);
+	pw_list_init(&tx->free);
+	pw_list_init(&tx->grants);
+	pw_list_init(&tx->tell);
+	pw_list_init(&tx->todo);
+}
+
+void pw_rdma_out_init(struct pw_rdma *x, struct pw_rdma_out *out)
+{
+	pw_list_init(&out->job.node);
+	out->job.done = out_done;
+	pw_list_init(&out->free_node);
+	pw_list_add_tail(&x->tx.free, &out->free_node);
+}
