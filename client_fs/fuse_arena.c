@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/fault.h"
+#include "common/mem.h"
 
 /* Same address in every generation of the daemon; far from where the system puts mappings by
  * itself. */
@@ -54,9 +55,14 @@ int pwc_arena_init(struct pwc_arena *a, const struct pwc_arena_opts *o)
 	/* A child that inherits it would hold pages that the ring of a dead server is still writing
 	 * to. */
 	madvise(p, a->len, MADV_DONTFORK);
+	err = pw_mem_announce(p, a->len);
+	if (err)
+		goto unmap;
 	a->base = p;
 	return 0;
 
+unmap:
+	munmap(p, a->len);
 close_fd:
 	close(a->fd);
 	a->fd = -1;
@@ -65,8 +71,10 @@ close_fd:
 
 void pwc_arena_fini(struct pwc_arena *a)
 {
-	if (a->base)
+	if (a->base) {
+		pw_mem_withdraw(a->base);
 		munmap(a->base, a->len);
+	}
 	if (a->fd >= 0)
 		close(a->fd);
 	*a = (struct pwc_arena){ .fd = -1 };

@@ -87,6 +87,8 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 	c->send.cmd.slot = c->slot;
 	c->send.cmd.seq = s->seq;
 	c->send.payload = c->payload;
+	c->send.answer = c->out;
+	c->send.answer_max = c->out_max;
 	c->send.done = call_sent;
 	c->owner = s;
 	s->answered = false;

@@ -120,6 +120,11 @@ void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len)
 		pw_xprt_grant(c->x, slot, buf, len);
 }
 
+bool pw_conn_places(const struct pw_conn *c)
+{
+	return state_of(c) == PW_CONN_UP && pw_xprt_places(c->x);
+}
+
 /* Its connection: the array's place in it tells which element @s is. */
 static struct pw_conn *conn_of_last(struct pw_send *s)
 {

@@ -142,6 +142,9 @@ int pw_conn_send(struct pw_conn *c, struct pw_send *s) PW_WARN_UNUSED;
  * with the next message; for others this is a no-op, they ask on_payload().
  */
 void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len);
+/* The peer writes payloads where they were granted, whatever on_payload() returns: from another
+ * place they have to be copied. UP only. */
+bool pw_conn_places(const struct pw_conn *c);
 
 /* The one error door: idempotent; -> DRAINING, every queued send gets done(err), then on_down(). */
 void pw_conn_fail(struct pw_conn *c, int err, const char *why);

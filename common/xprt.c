@@ -37,6 +37,11 @@ void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len)
 		x->type->grant(x, slot, buf, len);
 }
 
+bool pw_xprt_places(const struct pw_xprt *x)
+{
+	return x->type->grant;
+}
+
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
 {
 	x->type->close(x, err, why);

@@ -182,6 +182,8 @@ static void on_up(struct pw_conn *c, const struct pw_body_welcome *w)
 	pw_log_info("conn %s: client %s, %u slots", pw_conn_peer_name(c),
 		    w->flags & PW_WELCOME_SESSION_KNOWN ? "is back" : "is new", w->nr_slots);
 	ch->up = true;
+	for (uint32_t i = 0; i < ch->nr_slots; i++)
+		pws_req_on_up(&ch->reqs[i]);
 	pws_session_up(ch->session);
 }
 

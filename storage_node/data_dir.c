@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/mem.h"
 #include "storage_node/node.h"
 
 struct path {
@@ -47,6 +48,21 @@ static int open_superblock(struct pws_data *d, const struct pws_node_config *c,
 		       : 0;
 }
 
+/* What takes payloads from the network: for the transports that register it. */
+static int announce_bufs(const struct pws_data *d, struct pws_refusal *why)
+{
+	void *base;
+	size_t len;
+	int err;
+
+	pws_bufpool_area(d->bufs, &base, &len);
+	err = pw_mem_announce(base, len);
+	if (err)
+		return pws_refuse(why, PW_EXIT_ERROR, "too many areas of memory: %s",
+				  pw_err_text(err));
+	return 0;
+}
+
 static int open_bufs(struct pws_data *d, const struct pws_node_config *c, struct pws_refusal *why)
 {
 	uint32_t nr = pws_node_bufs_needed(c->slots, c->max_clients);
@@ -58,7 +74,16 @@ static int open_bufs(struct pws_data *d, const struct pws_node_config *c, struct
 	if (err)
 		return pws_refuse(why, PW_EXIT_ERROR, "no memory for %u buffers of %llu bytes: %s",
 				  nr, (unsigned long long)c->max_io, pw_err_text(err));
-	return 0;
+	return announce_bufs(d, why);
+}
+
+static void withdraw_bufs(const struct pws_data *d)
+{
+	void *base;
+	size_t len;
+
+	pws_bufpool_area(d->bufs, &base, &len);
+	pw_mem_withdraw(base);
 }
 
 /* A file that a formatted directory must have. */
@@ -234,6 +259,8 @@ void pws_data_close(struct pws_data *d)
 		d->kv->ops->close(d->kv);
 	if (d->disk)
 		pws_disk_close(d->disk);
+	if (d->bufs)
+		withdraw_bufs(d);
 	pws_bufpool_free(d->bufs);
 	if (d->identity_fd >= 0)
 		close(d->identity_fd);

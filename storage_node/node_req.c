@@ -99,13 +99,18 @@ static void accept(struct pws_req *r, const struct pw_cmd *cmd, uint8_t *payload
 		r->ch->reclaimed = true;
 }
 
+static void adopt_next_buf(struct pws_req *r)
+{
+	if (!r->next_buf)
+		return;
+	pws_buf_put(r->n->bufs, r->buf);
+	r->buf = r->next_buf;
+	r->next_buf = NULL;
+}
+
 static void start_parked(struct pws_req *r)
 {
-	if (r->next_buf) {
-		pws_buf_put(r->n->bufs, r->buf);
-		r->buf = r->next_buf;
-		r->next_buf = NULL;
-	}
+	adopt_next_buf(r);
 	r->parked = false;
 	accept(r, &r->next, r->next_payload);
 	pw_sm_move(&r->sm, PWS_REQ_RECEIVED, 0);
@@ -137,6 +142,7 @@ static void finish(struct pws_req *r)
 		start_parked(r);
 		return;
 	}
+	adopt_next_buf(r);
 	set_idle(r);
 	if (!r->ch->conn) {
 		pws_buf_put(n->bufs, r->buf);
@@ -152,12 +158,37 @@ static void reply_done(struct pw_send *s, int err)
 	finish(pw_container_of(s, struct pws_req, send));
 }
 
+/* Where the slot's next payload lands. */
+static void grant(struct pws_req *r)
+{
+	const struct pws_buf *b = r->next_buf ? r->next_buf : r->buf;
+
+	pw_conn_grant(r->ch->conn, r->slot, b->mem, b->size);
+}
+
+void pws_req_on_up(struct pws_req *r)
+{
+	if (!pw_conn_places(r->ch->conn))
+		return;
+	/* what runs since an earlier connection goes on using its buffer */
+	if (!pws_req_is_free(r) && !r->next_buf)
+		r->next_buf = pws_buf_get(r->n->bufs);
+	if (pws_req_is_free(r) || r->next_buf) {
+		grant(r);
+		return;
+	}
+	r->n->stats.no_buf++;
+	pw_conn_fail(r->ch->conn, -ENOBUFS, "no buffer for a slot whose last request still runs");
+}
+
 static void queue_reply(struct pws_req *r)
 {
 	/* A newer request of this slot is here: its client does not wait for this answer any
 	 * more. */
 	bool wanted = pws_channel_is_up(r->ch) && !r->parked;
 
+	if (wanted)
+		grant(r);
 	if (wanted && !pw_conn_send(r->ch->conn, &r->send))
 		pw_sm_move(&r->sm, PWS_REQ_REPLY_QUEUED, r->send.cmd.status);
 	else
@@ -212,21 +243,13 @@ static enum pws_req_verdict judge(const struct pws_req *r, const struct pw_cmd *
 	return r->cached && !PW_PLANT("run-replay-again") ? PWS_REQ_RESEND : PWS_REQ_RUN;
 }
 
-/* Where in its buffer a payload lands: data at its place within a block, so that it can be written
- * from there. The offset of an append is the client's guess; op_write.c moves the bytes if it was
- * wrong. */
-static uint32_t head_of(const struct pw_cmd *cmd)
-{
-	return cmd->op == PW_OP_WRITE ? cmd->io.off % PWS_BLOCK : 0;
-}
-
 /* A payload that the granted limit allows: names and lists have the whole buffer, data has
  * max_io. */
 static bool fits(const struct pws_node *n, const struct pw_cmd *cmd)
 {
 	if (cmd->op == PW_OP_WRITE && cmd->payload_len > n->max_io)
 		return false;
-	return head_of(cmd) + cmd->payload_len <= n->sink->size;
+	return pw_cmd_head(cmd) + cmd->payload_len <= n->sink->size;
 }
 
 static void *fail_bad(struct pws_req *r, int err, const char *why)
@@ -245,9 +268,20 @@ static void take_spare(struct pws_req *r)
 	r->ch->spare = own;
 }
 
+/* The client wrote the payload where the slot was granted. The last answer is with it then: what
+ * the transport still keeps of that answer nobody reads any more. */
+static void *placed_early(struct pws_req *r, uint32_t head)
+{
+	if (r->next_buf)
+		return r->next_buf->mem + head;
+	if (r->sm.state == PWS_REQ_REPLY_QUEUED)
+		return r->buf->mem + head;
+	return fail_bad(r, -EPROTO, "request in a slot whose last one still runs");
+}
+
 void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd)
 {
-	uint32_t head = head_of(cmd);
+	uint32_t head = pw_cmd_head(cmd);
 
 	r->verdict = judge(r, cmd);
 	if (!fits(r->n, cmd))
@@ -259,6 +293,8 @@ void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd)
 			take_spare(r);
 		return r->buf->mem + head;
 	case PWS_REQ_PARK:
+		if (pw_conn_places(r->ch->conn))
+			return placed_early(r, head);
 		r->next_buf = pws_buf_get(r->n->bufs);
 		if (!r->next_buf) {
 			r->n->stats.no_buf++;

@@ -99,6 +99,8 @@ static inline bool pws_req_is_free(const struct pws_req *r)
 /* From the channel. Both may fail the connection. */
 void *pws_req_on_payload(struct pws_req *r, const struct pw_cmd *cmd);
 void pws_req_on_msg(struct pws_req *r, const struct pw_cmd *cmd, uint8_t *payload);
+/* There is a connection: where a client that writes payloads itself may write this slot's. */
+void pws_req_on_up(struct pws_req *r);
 /* The connection is gone: nothing arrives any more. */
 void pws_req_on_down(struct pws_req *r);
 

@@ -125,6 +125,11 @@ void pw_xprt_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len)
 {
 }
 
+bool pw_xprt_places(const struct pw_xprt *base)
+{
+	return false;
+}
+
 void pw_xprt_close(struct pw_xprt *base, int err, const char *why)
 {
 	struct pw_tcp *x = pw_tcp_of(base);

@@ -371,6 +371,12 @@ void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len)
 	(void)len;
 }
 
+bool pw_xprt_places(const struct pw_xprt *x)
+{
+	(void)x;
+	return false;
+}
+
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
 {
 	if (x->closing)
