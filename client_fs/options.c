@@ -150,10 +150,14 @@ static int read_cache(struct reader *r)
 
 static int read_transport(struct reader *r)
 {
-	if (!strcmp(r->value, "rdma"))
-		return complain(r, "transport=rdma: this build has no RDMA transport yet; use tcp");
-	if (strcmp(r->value, "auto") && strcmp(r->value, "tcp"))
-		return complain(r, "transport=%s: auto or tcp is expected", r->value);
+	if (!strcmp(r->value, "auto"))
+		r->o->transport = PW_TRANSPORT_AUTO;
+	else if (!strcmp(r->value, "tcp"))
+		r->o->transport = PW_TRANSPORT_TCP;
+	else if (!strcmp(r->value, "rdma"))
+		r->o->transport = PW_TRANSPORT_RDMA;
+	else
+		return complain(r, "transport=%s: auto, tcp or rdma is expected", r->value);
 	return 0;
 }
 

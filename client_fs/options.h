@@ -11,7 +11,7 @@
 
 #include <limits.h>
 
-#include "common/compiler.h"
+#include "common/conn.h"
 #include "common/wire.h"
 
 enum pwc_io_uring {
@@ -38,6 +38,7 @@ struct pwc_options {
 	uint32_t timeout_ms; /* 0: wait for ever */
 	enum pwc_io_uring io_uring;
 	enum pwc_cache cache;
+	enum pw_transport transport;
 	uint32_t max_io; /* bytes */
 	uint32_t slots;
 	uint32_t queue_depth; /* ring entries per queue; 0: chosen by the number of queues */

@@ -287,12 +287,14 @@ void pwc_peer_give_up(struct pwc_peer *p)
 
 static void peer_connect(struct pwc_peer *p)
 {
+	char why[256];
 	int err;
 
 	p->state = p->was_up ? PWC_PEER_WAITING : PWC_PEER_CONNECTING;
+	pwc_transport_pick(p);
 	err = pw_conn_connect(p->conn, p->host, p->opts.port, ++p->incarnation);
 	if (err)
-		pwc_peer_lost(p, err, pw_err_text(err));
+		pwc_peer_lost(p, err, pwc_transport_why(p, err, why, sizeof(why)));
 }
 
 static void on_retry(struct pw_timer *t)
@@ -306,7 +308,7 @@ static bool is_final(const struct pwc_peer *p, int err)
 	if (p->was_up)
 		return false; /* somebody may be repairing it; the mount stays */
 	if (err == -EKEYREJECTED || err == -EPROTONOSUPPORT || err == -EMEDIUMTYPE ||
-	    err == -EINVAL)
+	    err == -EINVAL || pwc_transport_is_hopeless(p, err))
 		return true;
 	return pw_loop_now(p->loop) >= p->start_ns + p->opts.connect_wait_ms * PW_NS_PER_MS;
 }
@@ -323,6 +325,10 @@ void pwc_peer_lost(struct pwc_peer *p, int err, const char *why)
 		calls_end(p, &p->waiting, -ESHUTDOWN, want_all);
 		p->state = PWC_PEER_IDLE;
 		p->ops->on_stopped(p);
+		return;
+	}
+	if (pwc_transport_fall_back(p, err, p->why_down)) {
+		pw_timer_arm(p->loop, &p->retry, 0);
 		return;
 	}
 	if (is_final(p, err)) {

@@ -108,5 +108,7 @@ void pwc_peer_get_stats(const struct pwc_peer *p, struct pwc_peer_stats *ret);
 const char *pwc_peer_why_down(const struct pwc_peer *p); /* text, "" when up */
 const char *pwc_peer_name(const struct pwc_peer *p);
 const char *pwc_peer_transport(const struct pwc_peer *p);
+/* Why it is not RDMA; "" when it is. */
+const char *pwc_peer_no_rdma(const struct pwc_peer *p);
 
 #endif

@@ -38,6 +38,9 @@ struct pwc_peer {
 	struct pw_conn *conn;
 	enum pwc_peer_state state;
 	bool was_up; /* has been usable */
+	enum pw_transport transport; /* of the current try; never AUTO */
+	bool rdma_failed; /* AUTO: the next try takes TCP */
+	char no_rdma[256]; /* AUTO: why the last try over RDMA failed */
 	struct pwc_lineage lineage; /* of the node's data, when it was up last */
 	bool given_up; /* calls fail until the node is back */
 	uint32_t backoff_ms;
@@ -64,6 +67,14 @@ void pwc_peer_lost(struct pwc_peer *p, int err, const char *why);
 /* The node has our session on record and what we have open: send (again) what is not answered. */
 void pwc_peer_usable(struct pwc_peer *p);
 void pwc_peer_stats_add_conn(struct pwc_peer *p);
+
+/* peer_transport.c */
+void pwc_transport_pick(struct pwc_peer *p); /* before a connect */
+/* The connection ended with @err. Return: true, go on with another transport at once. */
+bool pwc_transport_fall_back(struct pwc_peer *p, int err, const char *why);
+/* RDMA was demanded, and this host has none. */
+bool pwc_transport_is_hopeless(const struct pwc_peer *p, int err);
+const char *pwc_transport_why(const struct pwc_peer *p, int err, char *buf, size_t len);
 
 void pwc_reclaim_start(struct pwc_peer *p);
 void pwc_reclaim_answer(struct pwc_peer *p, const struct pw_cmd *cmd);

@@ -17,24 +17,13 @@ uint32_t pwc_peer_max_io(const struct pwc_peer *p)
 	return p->max_io;
 }
 
-static void conn_stats_add(struct pw_conn_stats *sum, const struct pw_conn_stats *s)
-{
-	sum->msgs_tx += s->msgs_tx;
-	sum->msgs_rx += s->msgs_rx;
-	sum->bytes_tx += s->bytes_tx;
-	sum->bytes_rx += s->bytes_rx;
-	sum->zc_sends += s->zc_sends;
-	sum->zc_copied += s->zc_copied;
-	sum->copied_bytes += s->copied_bytes;
-}
-
 /* Called once per connection, when it is down. */
 void pwc_peer_stats_add_conn(struct pwc_peer *p)
 {
 	struct pw_conn_stats s = { .msgs_tx = 0 };
 
 	pw_conn_get_stats(p->conn, &s);
-	conn_stats_add(&p->stats.conn, &s);
+	pw_conn_stats_add(&p->stats.conn, &s);
 }
 
 void pwc_peer_get_stats(const struct pwc_peer *p, struct pwc_peer_stats *ret)
@@ -44,7 +33,7 @@ void pwc_peer_get_stats(const struct pwc_peer *p, struct pwc_peer_stats *ret)
 	*ret = p->stats;
 	if (p->state == PWC_PEER_UP || p->state == PWC_PEER_RECLAIMING) {
 		pw_conn_get_stats(p->conn, &s);
-		conn_stats_add(&ret->conn, &s);
+		pw_conn_stats_add(&ret->conn, &s);
 	}
 	ret->inflight = p->inflight;
 	ret->waiting = p->nr_waiting;

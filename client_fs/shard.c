@@ -320,6 +320,8 @@ static void on_peer_dead(struct pwc_peer *p, int err, const char *why)
 	} codes[] = {
 		{ -EKEYREJECTED, PW_EXIT_KEY },	       { -ENOKEY, PW_EXIT_KEY },
 		{ -EPROTONOSUPPORT, PW_EXIT_VERSION }, { -EMEDIUMTYPE, PW_EXIT_FSID },
+		{ -ENOSYS, PW_EXIT_NO_RDMA },	       { -ENODEV, PW_EXIT_NO_RDMA },
+		{ -ENOENT, PW_EXIT_NO_RDMA },
 	};
 	int code = PW_EXIT_UNREACHABLE;
 
@@ -354,7 +356,7 @@ static int make_peer(struct pwc_shard *sh)
 	struct pwc_peer_opts o = {
 		.host = sh->o->host,
 		.port = sh->o->port,
-		.conn = { .want_slots = sh->o->slots },
+		.conn = { .want_slots = sh->o->slots, .transport = sh->o->transport },
 		.timeout_ms = sh->o->timeout_ms,
 	};
 

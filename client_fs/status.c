@@ -130,7 +130,7 @@ json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs 
 			    num(sh->mounted_at_ns ? (now - sh->mounted_at_ns) / PW_NS_PER_S : 0));
 	json_object_set_new(j, "transport", json_string(pwc_peer_transport(sh->peer)));
 	json_object_set_new(j, "transport_reason",
-			    json_string("this build has no RDMA transport yet"));
+			    json_string(pwc_peer_no_rdma(sh->peer)));
 	json_object_set_new(j, "path", json_string(path_names[!sh->use_ring]));
 	json_object_set_new(j, "path_reason",
 			    json_string(sh->use_ring ? ONE_COPY : sh->no_ring));

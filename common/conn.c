@@ -447,6 +447,11 @@ void pw_conn_set_owner(struct pw_conn *c, void *owner)
 	c->owner = owner;
 }
 
+void pw_conn_set_transport(struct pw_conn *c, enum pw_transport transport)
+{
+	c->o.transport = transport;
+}
+
 enum pw_conn_state pw_conn_state(const struct pw_conn *c)
 {
 	return state_of(c);

@@ -154,6 +154,8 @@ void pw_conn_goodbye(struct pw_conn *c);
 
 void *pw_conn_owner(const struct pw_conn *c);
 void pw_conn_set_owner(struct pw_conn *c, void *owner);
+/* For the next pw_conn_connect(); DOWN only. */
+void pw_conn_set_transport(struct pw_conn *c, enum pw_transport transport);
 enum pw_conn_state pw_conn_state(const struct pw_conn *c);
 const char *pw_conn_peer_name(const struct pw_conn *c); /* "127.0.0.1:7470" */
 const uint8_t *pw_conn_peer_id(const struct pw_conn *c); /* 16 bytes; after the hand-shake */

@@ -92,6 +92,7 @@ enum pw_exit {
 	PW_EXIT_NOT_OURS = 13,	/* data directory is not pagewire's, or of another format */
 	PW_EXIT_DAMAGED = 14,	/* data directory is ours and cannot be opened as it is */
 	PW_EXIT_NO_URING = 15,	/* io_uring is not available here */
+	PW_EXIT_NO_RDMA = 16,	/* RDMA was demanded and is not available */
 };
 
 #endif

@@ -366,6 +366,10 @@ static int start_error(const struct program *p, int err)
 {
 	const char *addr = p->config.listen;
 
+	if (p->config.transport == PWS_TRANSPORT_RDMA && *p->node->listen.no_rdma) {
+		print("%s: transport = rdma, but %s", addr, p->node->listen.no_rdma);
+		return PW_EXIT_NO_RDMA;
+	}
 	switch (err) {
 	case -EADDRINUSE:
 		print("%s: the port is in use", addr);
@@ -441,6 +445,7 @@ static int make_node(struct program *p)
 		.conn.dead_ms = (uint32_t)(c->dead / PW_NS_PER_MS),
 		.host = c->host,
 		.port = c->port,
+		.transports = c->transport,
 		.id.have_key = c->have_key,
 	};
 

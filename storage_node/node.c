@@ -78,9 +78,7 @@ static void load_sessions(struct pws_node *n)
 	if (err == -EINPROGRESS)
 		return;
 	if (!err)
-		err = pw_listener_new(n->loop, n->host, n->port, &pws_channel_listener_ops,
-				      &pws_channel_conn_ops, n, &n->id, &n->conn_opts,
-				      &n->listener);
+		err = pws_listen_open(n);
 	if (!err)
 		pws_reclaim_start(&n->reclaim, n->lease_ms);
 	ready(n, err);
@@ -110,7 +108,7 @@ static void formatted(struct pws_txn *t, int err)
 
 void pws_node_start(struct pws_node *n, void (*on_ready)(void *arg, int err), void *arg)
 {
-	assert(!n->starting && !n->listener);
+	assert(!n->starting && !pws_listen_is_open(n));
 	n->starting = true;
 	n->on_ready = on_ready;
 	n->arg = arg;
@@ -164,8 +162,7 @@ void pws_node_stop(struct pws_node *n, uint32_t deadline_ms, void (*on_stopped)(
 	assert(!n->starting && !n->stopping);
 	n->stopping = true;
 	n->on_stopped = on_stopped;
-	pw_listener_free(n->listener);
-	n->listener = NULL;
+	pws_listen_close(n);
 	pws_reclaim_stop(&n->reclaim);
 	pws_sessions_stop(n);
 	pw_timer_arm(n->loop, &n->stop_timer, pw_loop_now(n->loop) + deadline_ms * PW_NS_PER_MS);
@@ -198,6 +195,7 @@ static void init(struct pws_node *n, struct pw_loop *loop, const struct pws_node
 	n->lease_ms = o->lease_ms;
 	n->conn_opts = o->conn;
 	n->port = o->port;
+	n->transports = o->transports;
 	n->starts = o->starts;
 	if (!n->starts.boot[0])
 		n->starts.boot[0] = pw_random_u64();
@@ -249,7 +247,7 @@ void pws_node_free(struct pws_node *n)
 {
 	if (!n)
 		return;
-	pw_listener_free(n->listener);
+	pws_listen_close(n);
 	pw_timer_cancel(n->loop, &n->stop_timer);
 	pw_ready_cancel(&n->stop_ready);
 	pws_sessions_fini(n);
@@ -263,5 +261,5 @@ void pws_node_free(struct pws_node *n)
 
 uint16_t pws_node_port(const struct pws_node *n)
 {
-	return pw_listener_port(n->listener);
+	return pws_listen_port(n);
 }

@@ -13,6 +13,7 @@
 #include "storage_node/buf.h"
 #include "storage_node/channel.h"
 #include "storage_node/identity.h"
+#include "storage_node/listen.h"
 #include "storage_node/meta/meta.h"
 #include "storage_node/meta_kv/meta_kv.h"
 #include "storage_node/opens.h"
@@ -36,6 +37,7 @@ struct pws_node_opts {
 	struct pw_conn_opts conn;
 	const char *host; /* copied */
 	uint16_t port;	  /* 0: any */
+	enum pws_transports transports;
 };
 
 /* For `stats` */
@@ -65,13 +67,14 @@ struct pws_node {
 	struct pw_conn_opts conn_opts;
 	char *host;
 	uint16_t port;
+	enum pws_transports transports;
 
 	struct pws_meta meta;
 	struct pws_sessions sessions;
 	struct pws_opens opens; /* sum over all sessions */
 	struct pws_reclaim reclaim;
 	struct pw_list appends; /* pws_req.append_node: at most one append per inode runs */
-	struct pw_listener *listener;
+	struct pws_listen listen;
 	struct pw_list guests; /* connections */
 	struct pws_node_stats stats;
 

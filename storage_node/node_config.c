@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/uuid.h"
 #include "common/wire.h"
+#include "storage_node/listen.h"
 
 #define KEY(name_, type_, member) "node", name_, type_, offsetof(struct pws_node_config, member)
 #define STRING_KEY(name_, member)             \
@@ -102,6 +103,8 @@ static const struct pw_config_key keys[] = {
 	  .help = "data directory" },
 	{ STRING_KEY("listen", listen), .dflt = "127.0.0.1:7470", .check = check_listen,
 	  .help = "address and port for clients; beyond loopback only with a key_file" },
+	{ KEY("transport", PW_CONFIG_CHOICE, transport), .dflt = "auto", .choices = "tcp|auto|rdma",
+	  .help = "auto: TCP, and RDMA where a device has the address; rdma: nothing else" },
 	{ KEY("store", PW_CONFIG_CHOICE, store), .dflt = "chunk", .choices = "chunk|memory|null",
 	  .help = "where the data goes; memory and null forget it and are for benchmarks" },
 	{ STRING_KEY("durability", durability), .dflt = "always", .check = check_durability,

@@ -18,6 +18,7 @@ struct pws_node_config {
 	char dir[PW_CONFIG_VALUE_MAX];
 	char listen[PW_CONFIG_VALUE_MAX];
 	uint32_t store; /* enum pws_store_kind */
+	uint32_t transport; /* enum pws_transports */
 	char durability[PW_CONFIG_VALUE_MAX];
 	char key_file[PW_CONFIG_VALUE_MAX];
 	char fsid[PW_CONFIG_VALUE_MAX];

@@ -122,6 +122,13 @@ static json_t *scrub_json(const struct pws_status_source *s)
 	return o;
 }
 
+static void set_transport(json_t *o, const struct pws_listen *l, uint32_t wanted)
+{
+	set_str(o, "transport", !l->rdma ? "tcp" : l->tcp ? "tcp and rdma" : "rdma");
+	set_str(o, "transport_reason",
+		wanted == PWS_TRANSPORT_TCP ? "transport = tcp in the configuration" : l->no_rdma);
+}
+
 static void set_identity(json_t *o, const struct pws_status_source *s)
 {
 	char text[PW_CONFIG_VALUE_MAX + 16];
@@ -132,8 +139,9 @@ static void set_identity(json_t *o, const struct pws_status_source *s)
 	set_str(o, "node_id", text);
 	set_str(o, "dir", s->config->dir);
 	snprintf(text, sizeof(text), "%s:%u", s->config->host,
-		 s->node->listener ? pws_node_port(s->node) : 0);
+		 pws_listen_is_open(s->node) ? pws_node_port(s->node) : 0);
 	set_str(o, "listen", text);
+	set_transport(o, &s->node->listen, s->config->transport);
 	set_bool(o, "key", s->node->id.have_key);
 }
 

@@ -118,11 +118,17 @@ static void show_peers(const struct screen *s, const json_t *m)
 			(unsigned long long)pwc_json_number(n, "waiting"),
 			(unsigned long long)pwc_json_number(n, "reconnects"));
 	}
-	if (*pwc_json_text(m, "transport_reason")) {
-		row(s, "transport");
-		fprintf(s->out, "%s (%s)\n", pwc_json_text(m, "transport"),
-			pwc_json_text(m, "transport_reason"));
-	}
+}
+
+/* Of a mount, and of a node: which, and why not RDMA. */
+static void show_transport(const struct screen *s, const json_t *o)
+{
+	const char *why = pwc_json_text(o, "transport_reason");
+
+	if (!*pwc_json_text(o, "transport"))
+		return;
+	row(s, "transport");
+	fprintf(s->out, *why ? "%s (no RDMA: %s)\n" : "%s\n", pwc_json_text(o, "transport"), why);
 }
 
 static void show_path(const struct screen *s, const json_t *m)
@@ -168,6 +174,7 @@ static void show_mount(const struct screen *s, const json_t *m)
 	show_head(s, "mount", m, pwc_json_text(m, "dir"), pwc_json_text(m, "source"));
 	if (pwc_json_at(m, "nodes")) {
 		show_peers(s, m);
+		show_transport(s, m);
 		show_path(s, m);
 		show_options(s, m);
 	}
@@ -235,6 +242,7 @@ static void show_node(const struct screen *s, const json_t *n)
 	show_head(s, "node", n, *name ? name : pwc_json_text(n, "socket"),
 		  pwc_json_text(n, "listen"));
 	if (*pwc_json_text(n, "store")) {
+		show_transport(s, n);
 		show_store(s, n);
 		show_clients(s, n);
 	}

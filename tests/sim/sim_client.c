@@ -124,7 +124,7 @@ void sim_client_start(uint32_t nr)
 		.host = "10.0.0.1", .port = PW_DEFAULT_PORT, .timeout_ms = sim.sw.timeout_ms,
 		.connect_wait_ms = 3600 * 1000,
 		.conn = { .connect_timeout_ms = 1000, .heartbeat_ms = 200, .dead_ms = 1000,
-			  .want_slots = SIM_SLOTS },
+			  .want_slots = SIM_SLOTS, .transport = PW_TRANSPORT_TCP },
 	};
 	struct sim_proc *old;
 

@@ -485,3 +485,9 @@ const char *pwc_peer_transport(const struct pwc_peer *p)
 	(void)p;
 	return "tcp";
 }
+
+const char *pwc_peer_no_rdma(const struct pwc_peer *p)
+{
+	(void)p;
+	return "";
+}

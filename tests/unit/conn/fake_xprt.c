@@ -143,6 +143,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret)
 {
+	fake.transport = transport;
 	if (fake.connect_err)
 		return fake.connect_err;
 	*ret = new_xprt(loop);

@@ -41,6 +41,7 @@ extern struct fake_world {
 	int connect_err; /* what the next pw_xprt_connect() returns */
 	int listen_err;
 	struct pw_xprt *last; /* the newest transport */
+	enum pw_transport transport; /* of the last connect */
 	struct pw_xprt_listener *listener;
 	uint32_t nr_xprts; /* that exist */
 } fake;

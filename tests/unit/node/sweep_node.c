@@ -80,7 +80,7 @@ static void client_up(void)
 	while (rig_connect(&rig)) {
 		nr_failed++;
 		MUST(++i < TRIES);
-		if (!rig.node->listener) {
+		if (!pws_listen_is_open(rig.node)) {
 			node_down();
 			node_up();
 		}

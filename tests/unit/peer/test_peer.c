@@ -166,6 +166,7 @@ static void start(uint32_t timeout_ms, uint32_t nr_slots)
 {
 	const struct pwc_peer_opts o = { .host = "10.0.0.1",
 					 .port = 7470,
+					 .conn.transport = PW_TRANSPORT_TCP,
 					 .timeout_ms = timeout_ms };
 
 	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
@@ -335,7 +336,9 @@ static void test_reconnect__lost_session_fails_changes_but_not_reads(void **stat
 /* Else a node that dies before the record is durable would take the replay for a new request. */
 static void test_connect__nothing_goes_out_before_the_session_is_on_record(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470 };
+	const struct pwc_peer_opts o = { .host = "10.0.0.1",
+					 .port = 7470,
+					 .conn.transport = PW_TRANSPORT_TCP };
 	struct test_call *change;
 	struct pw_cmd req;
 
@@ -484,7 +487,9 @@ static void test_answer__to_nothing_ends_the_connection(void **state)
 
 static void test_start__wrong_key_is_final(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470 };
+	const struct pwc_peer_opts o = { .host = "10.0.0.1",
+					 .port = 7470,
+					 .conn.transport = PW_TRANSPORT_TCP };
 	struct pw_cmd hello, cmd;
 
 	(void)state;
@@ -500,10 +505,66 @@ static void test_start__wrong_key_is_final(void **state)
 	assert_int_equal(pwc_peer_state(t.p), PWC_PEER_DEAD);
 }
 
+static void test_auto__takes_tcp_at_once_when_rdma_does_not_come_up(void **state)
+{
+	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470 };
+	struct pw_xprt *rdma;
+	int i;
+
+	(void)state;
+	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	pwc_peer_start(t.p);
+	assert_int_equal(fake.transport, PW_TRANSPORT_RDMA);
+	rdma = fake.last;
+	fake_broken(rdma, -ECONNREFUSED, "nobody listens for RDMA");
+	for (i = 0; i < 10 && fake.last == rdma; i++)
+		fake_pass(&loop, 1);
+	assert_int_equal(fake.transport, PW_TRANSPORT_TCP);
+	welcome(0, 4);
+	reclaim_answer();
+	assert_string_equal(pwc_peer_no_rdma(t.p), "nobody listens for RDMA");
+	/* a new try begins with the better one; and who is up with it has no reason */
+	lose();
+	retry(PW_WELCOME_SESSION_KNOWN);
+	assert_int_equal(fake.transport, PW_TRANSPORT_RDMA);
+	reclaim_answer();
+	assert_string_equal(pwc_peer_no_rdma(t.p), "");
+	assert_int_equal(t.nr_down, 1);
+}
+
+static void test_auto__a_node_that_refuses_is_not_asked_again_over_tcp(void **state)
+{
+	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470 };
+
+	(void)state;
+	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	pwc_peer_start(t.p);
+	fake_broken(fake.last, -EKEYREJECTED, "another key");
+	fake_pass(&loop, 2);
+	assert_int_equal(t.nr_dead, 1);
+	assert_int_equal(fake.transport, PW_TRANSPORT_RDMA);
+}
+
+static void test_rdma__a_host_without_it_ends_the_first_try(void **state)
+{
+	const struct pwc_peer_opts o = { .host = "10.0.0.1",
+					 .port = 7470,
+					 .conn.transport = PW_TRANSPORT_RDMA };
+
+	(void)state;
+	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	fake.connect_err = -ENODEV;
+	pwc_peer_start(t.p);
+	assert_int_equal(t.nr_dead, 1);
+	assert_int_equal(t.dead_err, -ENODEV);
+	assert_non_null(strstr(pwc_peer_why_down(t.p), "no RDMA device"));
+}
+
 static void test_start__gives_up_when_nobody_answers(void **state)
 {
 	const struct pwc_peer_opts o = { .host = "10.0.0.1",
 					 .port = 7470,
+					 .conn.transport = PW_TRANSPORT_TCP,
 					 .connect_wait_ms = 2000 };
 	int i;
 
@@ -535,6 +596,9 @@ int main(void)
 		CASE(test_give_up__fails_everything_until_the_node_is_back),
 		CASE(test_answer__to_nothing_ends_the_connection),
 		CASE(test_start__wrong_key_is_final),
+		CASE(test_auto__takes_tcp_at_once_when_rdma_does_not_come_up),
+		CASE(test_auto__a_node_that_refuses_is_not_asked_again_over_tcp),
+		CASE(test_rdma__a_host_without_it_ends_the_first_try),
 		CASE(test_start__gives_up_when_nobody_answers),
 	};
 
