@@ -2,6 +2,7 @@
 /* status.c -- numbers become JSON; nothing is decided here */
 #include "client_fs/status.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "client_fs/ops.h"
@@ -37,6 +38,16 @@ static const char *peer_state_name(enum pwc_peer_state s)
 	return s < PWC_PEER_NR_STATES ? names[s] : "?";
 }
 
+/* "rdma rxe0 port 1, ...": the transport, and which device. */
+static void set_transport(json_t *j, const struct pwc_shard *sh)
+{
+	const char *text = pwc_peer_transport(sh->peer);
+	size_t word = strcspn(text, " ");
+
+	json_object_set_new(j, "transport", json_stringn(text, word));
+	json_object_set_new(j, "transport_device", json_string(text[word] ? text + word + 1 : ""));
+}
+
 static json_t *node_json(const struct pwc_shard *sh)
 {
 	struct pwc_peer_stats st;
@@ -47,7 +58,7 @@ static json_t *node_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "address", json_string(pwc_peer_name(sh->peer)));
 	json_object_set_new(j, "state", json_string(peer_state_name(pwc_peer_state(sh->peer))));
 	json_object_set_new(j, "why", json_string(pwc_peer_why_down(sh->peer)));
-	json_object_set_new(j, "transport", json_string(pwc_peer_transport(sh->peer)));
+	set_transport(j, sh);
 	json_object_set_new(j, "down_ms",
 			    num(st.down_since_ns ? (now - st.down_since_ns) / PW_NS_PER_MS : 0));
 	json_object_set_new(j, "slots", num(st.nr_slots));
@@ -128,7 +139,7 @@ json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs 
 	json_object_set_new(j, "attr_timeout_ms", num(sh->o->attr_timeout_ms));
 	json_object_set_new(j, "uptime_s",
 			    num(sh->mounted_at_ns ? (now - sh->mounted_at_ns) / PW_NS_PER_S : 0));
-	json_object_set_new(j, "transport", json_string(pwc_peer_transport(sh->peer)));
+	set_transport(j, sh);
 	json_object_set_new(j, "transport_reason",
 			    json_string(pwc_peer_no_rdma(sh->peer)));
 	json_object_set_new(j, "path", json_string(path_names[!sh->use_ring]));

@@ -161,7 +161,9 @@ const char *pw_conn_peer_name(const struct pw_conn *c); /* "127.0.0.1:7470" */
 const uint8_t *pw_conn_peer_id(const struct pw_conn *c); /* 16 bytes; after the hand-shake */
 const uint8_t *pw_conn_peer_fsid(const struct pw_conn *c);
 void pw_conn_get_stats(const struct pw_conn *c, struct pw_conn_stats *ret);
-const char *pw_conn_transport(const struct pw_conn *c); /* "tcp" */
+/* "tcp"; "rdma rxe0 port 1, GID ..., MTU 4096": the first word is the transport, the rest says which
+ * device it is. Borrowed until the connection ends. */
+const char *pw_conn_transport(const struct pw_conn *c);
 
 /* Node side: listens and makes a connection for each that comes. */
 struct pw_listener;

@@ -180,8 +180,11 @@ static void rdma_get_stats(const struct pw_xprt *base, struct pw_conn_stats *ret
 
 static const char *rdma_name(const struct pw_xprt *base)
 {
-	(void)base;
-	return "rdma";
+	struct pw_rdma *x = pw_rdma_of(base);
+
+	if (!*x->text && x->state == PW_RDMA_UP && !x->closing)
+		pw_rdma_describe(x);
+	return *x->text ? x->text : "rdma";
 }
 
 const struct pw_xprt_type pw_rdma_type = {

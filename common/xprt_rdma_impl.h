@@ -155,6 +155,7 @@ struct pw_rdma {
 	struct pw_fd cm_fd, cq_fd;
 	bool cm_watched, cq_watched;
 	char peer[64];
+	char text[128]; /* pw_rdma_describe() */
 
 	struct pw_rdma_pd *pd; /* a reference */
 	struct ibv_comp_channel *channel; /* owns */
@@ -185,6 +186,9 @@ int pw_rdma_watch_cm(struct pw_rdma *x);
 void pw_rdma_close(struct pw_xprt *base, int err, const char *why);
 void pw_rdma_failf(struct pw_rdma *x, int err, const char *fmt, ...) PW_PRINTF(3, 4);
 void pw_rdma_free(struct pw_xprt *base);
+
+/* xprt_rdma_text.c: fills x->text; the connection is up */
+void pw_rdma_describe(struct pw_rdma *x);
 
 /* xprt_rdma_cm.c: connections as rdma_cm sees them */
 int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port,

@@ -62,7 +62,7 @@ static json_t *client_json(const struct pws_session *s)
 		if (!ch->conn)
 			continue;
 		set_str(o, "address", pw_conn_peer_name(ch->conn));
-		set_str(o, "transport", pw_conn_transport(ch->conn));
+		set_str(o, "transport", pw_conn_transport(ch->conn)); /* with its device */
 	}
 	set_int(o, "connections", s->nr_up);
 	set_int(o, "slots", slots);

@@ -124,11 +124,17 @@ static void show_peers(const struct screen *s, const json_t *m)
 static void show_transport(const struct screen *s, const json_t *o)
 {
 	const char *why = pwc_json_text(o, "transport_reason");
+	const char *device = pwc_json_text(o, "transport_device");
 
 	if (!*pwc_json_text(o, "transport"))
 		return;
 	row(s, "transport");
-	fprintf(s->out, *why ? "%s (no RDMA: %s)\n" : "%s\n", pwc_json_text(o, "transport"), why);
+	fputs(pwc_json_text(o, "transport"), s->out);
+	if (*why)
+		fprintf(s->out, " (no RDMA: %s)", why);
+	else if (*device)
+		fprintf(s->out, " (%s)", device);
+	fputc('\n', s->out);
 }
 
 static void show_path(const struct screen *s, const json_t *m)
