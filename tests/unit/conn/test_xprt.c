@@ -88,8 +88,8 @@ static void do_calls(uint32_t nr)
 {
 	want_calls += nr;
 	run_until(exchange);
-	assert_false(client.closed);
-	assert_false(node.closed);
+	if (client.closed || node.closed)
+		fail_msg("client: '%s', node: '%s'", client.why, node.why);
 	assert_int_equal(rig_nr_answered, want_calls);
 }
 
@@ -100,10 +100,10 @@ static void test_calls__of_any_size(void **state)
 	rig_hold_answers = true;
 	client.guess = GUESS_RANDOM;
 	node.guess = GUESS_RANDOM;
-	do_calls(300);
-	assert_int_equal(side_stats(&client).msgs_tx, 300);
-	assert_int_equal(side_stats(&client).msgs_rx, 300);
-	assert_int_equal(side_stats(&node).msgs_rx, 300);
+	do_calls(200);
+	assert_int_equal(side_stats(&client).msgs_tx, 200);
+	assert_int_equal(side_stats(&client).msgs_rx, 200);
+	assert_int_equal(side_stats(&node).msgs_rx, 200);
 	assert_string_equal(pw_xprt_name(client.x), xprt_world.name);
 }
 
@@ -112,7 +112,7 @@ static void test_calls__whose_buffers_go_elsewhere(void **state)
 	want_calls = 0;
 	rig_connect_pair();
 	rig_take_buffers = true;
-	do_calls(200);
+	do_calls(100);
 }
 
 /* Nothing but events wakes the loop: none may be missed. */
@@ -121,7 +121,7 @@ static void test_calls__while_the_loop_sleeps(void **state)
 	want_calls = 0;
 	rig_connect_pair();
 	rig_sleepy = true;
-	do_calls(60);
+	do_calls(40);
 }
 
 /* This side ends ------------------------------------------------------------------------------ */
@@ -304,13 +304,26 @@ static void test_listen__a_dropped_connection_is_closed(void **state)
 	drop(&client);
 	/* the rig's node takes one connection at a time */
 	rig_client_connect("127.0.0.1", port);
-	expect_closed(-ECONNRESET, "");
+	run_until(client_closed);
+	/* before it was there, or after */
+	assert_true(client.err == -ECONNRESET || client.err == -ECONNREFUSED);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {
+	const struct CMUnitTest once[] = {
+		TEST(test_connect__nobody_listens),
+		TEST(test_connect__an_address_that_cannot_be_reached),
+		TEST(test_connect__a_name_resolves_in_a_thread),
+		TEST(test_connect__a_name_that_does_not_exist),
+		TEST(test_connect__closed_while_a_name_resolves),
+		TEST(test_connect__ipv6),
+		TEST(test_listen__reports_what_it_cannot_do),
+		TEST(test_listen__localhost_is_loopback),
+		TEST(test_listen__a_dropped_connection_is_closed),
+	};
 	const struct CMUnitTest tests[] = {
 		TEST(test_calls__of_any_size),
 		TEST(test_calls__whose_buffers_go_elsewhere),
@@ -318,18 +331,9 @@ int main(void)
 		TEST(test_close__in_the_middle_of_small_messages),
 		TEST(test_close__in_the_middle_of_large_messages),
 		TEST(test_close__from_within_on_msg),
-		TEST(test_connect__nobody_listens),
-		TEST(test_connect__an_address_that_cannot_be_reached),
-		TEST(test_connect__a_name_resolves_in_a_thread),
-		TEST(test_connect__a_name_that_does_not_exist),
-		TEST(test_connect__closed_while_a_name_resolves),
 		TEST(test_connect__closed_while_connecting),
-		TEST(test_connect__ipv6),
-		TEST(test_listen__reports_what_it_cannot_do),
-		TEST(test_listen__localhost_is_loopback),
-		TEST(test_listen__a_dropped_connection_is_closed),
 	};
-	int failed = 0;
+	int failed = cmocka_run_group_tests(once, NULL, NULL);
 
 	for (uint64_t seed = 0; seed < xprt_world.nr_seeds && !failed; seed++) {
 		char name[32];

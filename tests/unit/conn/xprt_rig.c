@@ -171,6 +171,16 @@ static void on_request(const struct pw_cmd *cmd)
 		rig_answer();
 }
 
+/* When the answer is there the node has what it took to itself, unless it was granted anew. */
+static void check_taken(const uint8_t *buf)
+{
+	for (uint32_t i = 0; i < RIG_SLOTS; i++)
+		if (node.slot[i] == buf)
+			return;
+	if (buf)
+		xprt_world.landed(buf, RIG_BUF);
+}
+
 static void on_answer(const struct pw_cmd *cmd, const void *payload)
 {
 	struct call *c = &rig_calls[cmd->slot];
@@ -179,9 +189,7 @@ static void on_answer(const struct pw_cmd *cmd, const void *payload)
 	assert_int_equal(cmd->payload_len, c->answer_len);
 	if (payload)
 		xprt_world.landed(payload, cmd->payload_len);
-	/* by now the node has it to itself */
-	if (c->taken)
-		xprt_world.landed(c->taken, RIG_BUF);
+	check_taken(c->taken);
 	c->taken = NULL;
 	c->busy = false;
 	rig_nr_answered++;

@@ -11,7 +11,7 @@
 struct xprt_world {
 	const char *name; /* of the transport */
 	enum pw_transport transport;
-	uint32_t nr_seeds; /* each test runs with so many */
+	uint32_t nr_seeds; /* tests that depend on an order run with so many */
 	bool overtakes; /* answers may arrive in another order than they were sent */
 	void (*begin)(uint64_t seed);
 	void (*turn)(void); /* in every turn of the loop */

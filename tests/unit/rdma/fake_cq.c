@@ -126,6 +126,19 @@ int fake_destroy_cq(struct ibv_cq *ib)
 	return 0;
 }
 
+/* A queue that fails says nothing any more about what was posted. */
+static int broken(const struct ibv_cq *cq, int err)
+{
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &fake.qps) {
+		struct fake_qp *qp = pw_list_entry(pos, struct fake_qp, node);
+
+		qp->unreliable |= qp->ib.send_cq == cq || qp->ib.recv_cq == cq;
+	}
+	return err;
+}
+
 /* What comes between the last look and the arming is not announced; whoever arms looks again. */
 int fake_req_notify_cq(struct ibv_cq *ib, int solicited_only)
 {
@@ -133,7 +146,7 @@ int fake_req_notify_cq(struct ibv_cq *ib, int solicited_only)
 	struct fake_cq *cq = cq_of(ib);
 
 	if (err)
-		return -err;
+		return broken(ib, -err);
 	if (!fake_below(3))
 		fake_report_now(ib);
 	cq->armed_solicited = solicited_only && (!cq->armed || cq->armed_solicited);
@@ -148,7 +161,7 @@ int fake_poll_cq(struct ibv_cq *ib, int num_entries, struct ibv_wc *wc)
 	int n = 0;
 
 	if (err)
-		return err;
+		return broken(ib, err);
 	for (; n < num_entries && cq->head != cq->tail; n++) {
 		struct fake_cqe *e = &cq->ring[cq->head++ % (uint32_t)ib->cqe];
 

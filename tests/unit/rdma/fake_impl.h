@@ -116,6 +116,7 @@ struct fake_qp {
 	bool may_read, lets_read;
 	bool silent; /* its device is gone and says nothing any more */
 	bool lossy; /* from here on all that is left to report was flushed */
+	bool unreliable; /* by a fault: destroying it is the only proof that is left */
 	bool last_told; /* LAST_WQE_REACHED */
 	uint32_t async_got;
 };

@@ -4,8 +4,8 @@
  * A request is executed (memory is read and written) and reported (a completion, unless it is
  * unsignaled and went well) in different turns; so is what it causes at the peer. The peer looks at
  * the memory of a READ later than at requests that come after it, unless they have a fence. What
- * was executed and not reported when a queue pair breaks may be reported as flushed all the same: an
- * error says nothing about what the peer has seen.
+ * was executed and not reported when a queue pair breaks may be reported as flushed all the same:
+ * an error says nothing about what the peer has seen.
  */
 #include <stdlib.h>
 #include <string.h>

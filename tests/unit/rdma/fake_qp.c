@@ -94,7 +94,7 @@ static void check_drained(const struct fake_qp *qp)
 {
 	struct pw_list *pos;
 
-	if (qp->silent)
+	if (qp->silent || qp->unreliable || fake.removed)
 		return;
 	if (qp->sq_head != qp->sq_tail)
 		fake_violation("QP %#x is destroyed with %llu requests not proved done",
@@ -151,6 +151,7 @@ int fake_modify_qp(struct ibv_qp *ib, struct ibv_qp_attr *attr, int attr_mask)
 		return EINVAL; /* the rest is librdmacm's */
 	/* also when it says that it failed: as from a device that is on its way out */
 	fake_qp_error(qp_of(ib));
+	qp_of(ib)->unreliable |= err != 0;
 	return -err;
 }
 
@@ -267,6 +268,7 @@ int fake_post_send(struct ibv_qp *ib, struct ibv_send_wr *wr, struct ibv_send_wr
 	for (; wr; wr = wr->next) {
 		int err = PW_FAULT_ERR("fake.post_send", -ENOMEM);
 
+		qp->unreliable |= err != 0;
 		if (!err)
 			err = check_send(qp, wr);
 		if (!err && qp->sq_tail - qp->sq_head >= qp->cap.max_send_wr) {
@@ -332,12 +334,15 @@ static int post_recvs(struct fake_rq *rq, struct ibv_recv_wr *wr, uint32_t max_s
 int fake_post_recv(struct ibv_qp *ib, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
 	struct fake_qp *qp = qp_of(ib);
+	int err;
 
 	if (ib->srq || ib->state == IBV_QPS_RESET) {
 		*bad = wr;
 		return EINVAL;
 	}
-	return post_recvs(&qp->rq, wr, qp->cap.max_recv_sge, bad);
+	err = post_recvs(&qp->rq, wr, qp->cap.max_recv_sge, bad);
+	qp->unreliable |= err != 0;
+	return err;
 }
 
 void fake_rq_polled(struct fake_qp *qp, uint64_t idx)
