@@ -94,8 +94,8 @@ static void named(struct sim_worker *k, int err, const struct pw_cmd *rsp, uint3
 	}
 	if (!err && op->op == PW_OP_READDIR)
 		take_entries(k, out_len, rsp);
-	else if (!err && op->op != PW_OP_UNLINK && op->op != PW_OP_RMDIR)
-		take_attr(k, &rsp->attr.attr);
+	else if (!err && op->op != PW_OP_UNLINK && op->op != PW_OP_RMDIR && op->op != PW_OP_RENAME)
+		take_attr(k, &rsp->attr.attr); /* those three tell of what is gone */
 	if (!err && (op->op == PW_OP_CREATE || (op->op == PW_OP_MKNODE && !op->is_dir)))
 		sim_data_created(op->r_ino);
 	if (!err && op->op == PW_OP_CREATE)
