@@ -132,10 +132,12 @@ static void add_queue(struct pwc_queue *q)
 static void add_pool(struct pwc_queue *q)
 {
 	struct fuse_uring_cmd_req *cmd;
+	uint32_t one = q->ring->arena->o.payload_bytes;
 
 	prepare(q->ring, &q->io, FUSE_IO_URING_CMD_ADD_BUFPOOL, q->qid, &cmd);
 	cmd->bufpool.uaddr = (uintptr_t)q->pool;
-	cmd->bufpool.len = q->ring->o.depth * q->ring->arena->o.payload_bytes;
+	/* 32 bits for a length: of the largest buffers, some entries have to wait for one */
+	cmd->bufpool.len = PW_MIN(q->ring->o.depth, UINT32_MAX / one) * one;
 	pw_sm_move(&q->sm, PWC_QUEUE_POOLING, 0);
 }
 
@@ -197,12 +199,7 @@ static void start(struct pwc_entry *e)
 	pw_sm_move(&e->sm, PWC_ENTRY_BUSY, h->opcode);
 	e->head->commit_id = f->ring_ent_in_out.commit_id;
 	e->head->state = PWC_ARENA_DAEMON;
-	r->unique = h->unique;
-	r->nodeid = h->nodeid;
-	r->opcode = h->opcode;
-	r->uid = h->uid;
-	r->gid = h->gid;
-	r->pid = h->pid;
+	pwc_req_take_head(r, h);
 	r->in = e->payload;
 	if (!e->payload) {
 		uint64_t off = f->ring_ent_in_out.offset;

@@ -103,12 +103,7 @@ int pwc_req_parse(struct pwc_req *r, uint8_t *buf, uint32_t len)
 		return -EPROTO;
 	rest = len - (uint32_t)sizeof(*h);
 	op = pwc_op_get(h->opcode);
-	r->unique = h->unique;
-	r->nodeid = h->nodeid;
-	r->opcode = h->opcode;
-	r->uid = h->uid;
-	r->gid = h->gid;
-	r->pid = h->pid;
+	pwc_req_take_head(r, h);
 	r->op_in = buf + sizeof(*h);
 	r->op_in_len = op ? PW_MIN(op->op_in_len, rest) : rest;
 	r->in = buf + sizeof(*h) + r->op_in_len;

@@ -64,6 +64,17 @@ void pwc_req_init(struct pwc_req *r, struct pwc_shard *sh, uint32_t idx, enum pw
  * request that has one already; may reply before it returns. */
 void pwc_req_start(struct pwc_req *r);
 
+/* For sources: what the kernel's own header tells. */
+static inline void pwc_req_take_head(struct pwc_req *r, const struct fuse_in_header *h)
+{
+	r->unique = h->unique;
+	r->nodeid = h->nodeid;
+	r->opcode = h->opcode;
+	r->uid = h->uid;
+	r->gid = h->gid;
+	r->pid = h->pid;
+}
+
 /**
  * pwc_req_parse - split a request that was read from /dev/fuse
  * @buf: as read; @len: bytes

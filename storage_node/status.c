@@ -180,17 +180,6 @@ static json_t *by_op_json(const uint64_t *counts)
 	return o;
 }
 
-static void add_conn(struct pw_conn_stats *to, const struct pw_conn_stats *s)
-{
-	to->msgs_tx += s->msgs_tx;
-	to->msgs_rx += s->msgs_rx;
-	to->bytes_tx += s->bytes_tx;
-	to->bytes_rx += s->bytes_rx;
-	to->zc_sends += s->zc_sends;
-	to->zc_copied += s->zc_copied;
-	to->copied_bytes += s->copied_bytes;
-}
-
 static void sum_conns(const struct pws_node *n, struct pw_conn_stats *ret)
 {
 	struct pw_list *pos;
@@ -200,7 +189,7 @@ static void sum_conns(const struct pws_node *n, struct pw_conn_stats *ret)
 		struct pw_conn_stats s;
 
 		pw_conn_get_stats(pw_list_entry(pos, struct pws_guest, node)->conn, &s);
-		add_conn(ret, &s);
+		pw_conn_stats_add(ret, &s);
 	}
 }
 

@@ -86,22 +86,33 @@ static void print_json(const json_t *doc)
 	fflush(stdout);
 }
 
+/* -1: @ret_doc holds the answer, printed as JSON if that is wanted; else the exit code. */
+static int ask(struct query *q, int argc, char **argv, const struct option *longs,
+	       int (*survey)(const struct pwc_survey_want *w, json_t **ret_doc), json_t **ret_doc)
+{
+	int code = parse(q, argc, argv, longs), err;
+
+	if (code >= 0)
+		return code;
+	err = survey(&q->want, ret_doc);
+	if (err)
+		return failed(q, err);
+	if (q->cli->json)
+		print_json(*ret_doc);
+	return -1;
+}
+
 int pwc_cmd_status(struct pwc_cli *cli, int argc, char **argv)
 {
 	static const struct option longs[] = { { "node", required_argument, NULL, OPT_NODE },
 					       PWC_CLI_OPTIONS };
 	struct query q = { .cli = cli };
-	int code = parse(&q, argc, argv, longs), err;
 	json_t *doc;
+	int code = ask(&q, argc, argv, longs, pwc_survey_status, &doc);
 
 	if (code >= 0)
 		return code;
-	err = pwc_survey_status(&q.want, &doc);
-	if (err)
-		return failed(&q, err);
-	if (cli->json)
-		print_json(doc);
-	else if (!cli->quiet)
+	if (!cli->json && !cli->quiet)
 		pwc_show_status(doc, stdout, cli->color);
 	code = pwc_survey_is_good(doc) ? PW_EXIT_OK : PW_EXIT_DEGRADED;
 	json_decref(doc);
@@ -146,17 +157,12 @@ int pwc_cmd_stats(struct pwc_cli *cli, int argc, char **argv)
 					       { "watch", required_argument, NULL, OPT_WATCH },
 					       PWC_CLI_OPTIONS };
 	struct query q = { .cli = cli };
-	int code = parse(&q, argc, argv, longs), err;
 	json_t *doc;
+	int code = ask(&q, argc, argv, longs, pwc_survey_stats, &doc);
 
 	if (code >= 0)
 		return code;
-	err = pwc_survey_stats(&q.want, &doc);
-	if (err)
-		return failed(&q, err);
-	if (cli->json)
-		print_json(doc);
-	else if (!cli->quiet)
+	if (!cli->json && !cli->quiet)
 		pwc_show_stats(doc, stdout);
 	if (q.watch_ms)
 		return watch(&q, doc);

@@ -135,12 +135,17 @@ void pws_chunk_bad_block(struct pws_chunk *c, uint64_t ino, uint64_t file_block,
 void pws_chunk_push_old(struct pws_chunk_op *op, uint64_t block);
 
 /* Edges, for writes and truncations */
-/* Looks up where the old blocks of the edges are. */
-int pws_chunk_edges_load(struct pws_chunk_op *op, const struct pws_inode *inode);
+/* Looks up where the old blocks of the edges are. Returns as pws_chunk_load_inode(). */
+int pws_chunk_edges_load(struct pws_chunk_op *op);
 /* Starts to read them. Return: false when there are none. */
 bool pws_chunk_edges_read(struct pws_chunk_op *op);
 /* They are in: checks and fills them in. 0; -EAGAIN: being read once more; -EBADMSG; -EIO */
 int pws_chunk_edges_fill(struct pws_chunk_op *op);
+/* The states SPACE and DISK: op->mem goes to new blocks, @spare: also those kept for this. 0: it is
+ * there, DONE; -EINPROGRESS, also in any other state; -ENOSPC; -EIO: no block is held. */
+int pws_chunk_place(struct pws_chunk_op *op, bool spare);
+/* Gives back what place took: nothing refers to it. */
+void pws_chunk_give_new(struct pws_chunk_op *op);
 
 /* chunk_write.c, chunk_read.c, chunk_trunc.c: struct pws_store_ops */
 void pws_chunk_write_start(struct pws_chunk_op *op, struct pws_store_write *w);

@@ -159,30 +159,30 @@ void pws_chunk_push_old(struct pws_chunk_op *op, uint64_t block)
 	op->old[op->nr_old++] = (struct pws_run){ block, 1 };
 }
 
-int pws_chunk_edges_load(struct pws_chunk_op *op, const struct pws_inode *inode)
+int pws_chunk_edges_load(struct pws_chunk_op *op)
 {
-	for (uint32_t i = 0; i < op->nr_edges; i++) {
+	struct pws_inode inode;
+	int err = op->nr_edges ? pws_chunk_load_inode(op, &inode) : 0;
+
+	for (uint32_t i = 0; !err && i < op->nr_edges; i++) {
 		struct pws_chunk_edge *e = &op->edges[i];
 		uint64_t block = op->first + e->idx, off = block * PWS_BLOCK;
 		uint32_t slot = (uint32_t)(block % PWS_SEGMENT_BLOCKS);
 		struct pws_segment row;
-		int err;
 
 		e->block = PWS_HOLE;
 		e->scratch = op->scratch + (size_t)i * PWS_BLOCK;
 		/* what lies behind the end of the file is zero on the disk too: no need to read
 		 * it */
-		if (off + e->from >= inode->size)
+		if (off + e->from >= inode.size)
 			continue;
-		err = pws_chunk_load_row(op, off, inode, &row);
-		if (err)
-			return err;
-		if (row.present & 1u << slot) {
+		err = pws_chunk_load_row(op, off, &inode, &row);
+		if (!err && row.present & 1u << slot) {
 			e->block = row.block[slot];
 			e->crc = row.crc[slot];
 		}
 	}
-	return 0;
+	return err;
 }
 
 bool pws_chunk_edges_read(struct pws_chunk_op *op)
@@ -232,4 +232,52 @@ int pws_chunk_edges_fill(struct pws_chunk_op *op)
 		op->c->stats.rmw_blocks++;
 	}
 	return 0;
+}
+
+void pws_chunk_give_new(struct pws_chunk_op *op)
+{
+	for (uint32_t i = 0, end; i < op->nr; i = end) {
+		end = i + 1;
+		while (end < op->nr && op->blk[end] == op->blk[end - 1] + 1)
+			end++;
+		pws_alloc_give(op->c->alloc, op->blk[i], end - i);
+	}
+}
+
+static void write_blocks(struct pws_chunk_op *op)
+{
+	for (uint32_t i = 0; i < op->nr; i++)
+		op->crc[i] = pw_crc32c(0, op->mem + (size_t)i * PWS_BLOCK, PWS_BLOCK);
+	op->next = 0;
+	op->err = 0;
+	pws_chunk_transfer(op, PWS_DISK_WRITE);
+}
+
+int pws_chunk_place(struct pws_chunk_op *op, bool spare)
+{
+	int err;
+
+	switch (op->state) {
+	case PWS_CHUNK_SPACE:
+		err = pws_alloc_take(op->c->alloc, op->nr, spare, op->blk);
+		if (err == -EAGAIN)
+			pws_alloc_wait(op->c->alloc, &op->wait, &op->ready);
+		if (err)
+			return err == -EAGAIN ? -EINPROGRESS : err;
+		op->state = PWS_CHUNK_DISK;
+		write_blocks(op);
+		return -EINPROGRESS;
+	case PWS_CHUNK_DISK:
+		if (op->next < op->nr && !op->err)
+			pws_chunk_transfer(op, PWS_DISK_WRITE);
+		if (op->inflight)
+			return -EINPROGRESS;
+		if (op->err)
+			pws_chunk_give_new(op);
+		else
+			op->state = PWS_CHUNK_DONE;
+		return op->err;
+	default:
+		return -EINPROGRESS;
+	}
 }

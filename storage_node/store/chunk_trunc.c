@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "common/crc32c.h"
 #include "common/plant.h"
 #include "storage_node/store/chunk.h"
 
@@ -57,17 +56,6 @@ void pws_chunk_trunc_start(struct pws_chunk_op *op, struct pws_store_trunc *t)
 		c->stats.stall_range++;
 }
 
-static int load_edge(struct pws_chunk_op *op)
-{
-	struct pws_inode inode;
-	int err;
-
-	if (!op->nr_edges)
-		return 0;
-	err = pws_chunk_load_inode(op, &inode);
-	return err ? err : pws_chunk_edges_load(op, &inode);
-}
-
 static int advance(struct pws_chunk_op *op)
 {
 	int err;
@@ -77,7 +65,7 @@ static int advance(struct pws_chunk_op *op)
 		op->state = PWS_CHUNK_ROWS;
 		return 0;
 	case PWS_CHUNK_ROWS:
-		err = load_edge(op);
+		err = pws_chunk_edges_load(op);
 		if (err)
 			return err;
 		if (!op->nr_edges || op->edges[0].block == PWS_HOLE) {
@@ -98,30 +86,8 @@ static int advance(struct pws_chunk_op *op)
 			memset(op->mem + op->edges[0].to, 0, PWS_BLOCK - op->edges[0].to);
 		op->state = PWS_CHUNK_SPACE;
 		return 0;
-	case PWS_CHUNK_SPACE:
-		err = pws_alloc_take(op->c->alloc, 1, true, op->blk);
-		if (err == -EAGAIN) {
-			pws_alloc_wait(op->c->alloc, &op->wait, &op->ready);
-			return -EINPROGRESS;
-		}
-		if (err)
-			return err;
-		op->crc[0] = pw_crc32c(0, op->mem, PWS_BLOCK);
-		op->state = PWS_CHUNK_DISK;
-		op->next = 0;
-		op->err = 0;
-		pws_chunk_transfer(op, PWS_DISK_WRITE);
-		return -EINPROGRESS;
-	case PWS_CHUNK_DISK:
-		if (op->inflight)
-			return -EINPROGRESS;
-		if (op->err)
-			pws_alloc_give(op->c->alloc, op->blk[0], 1);
-		else
-			op->state = PWS_CHUNK_DONE;
-		return op->err;
 	default:
-		return -EINPROGRESS;
+		return pws_chunk_place(op, true);
 	}
 }
 

@@ -11,18 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "common/crc32c.h"
 #include "storage_node/store/chunk.h"
-
-static void give_new_blocks(struct pws_chunk_op *op)
-{
-	for (uint32_t i = 0, end; i < op->nr; i = end) {
-		end = i + 1;
-		while (end < op->nr && op->blk[end] == op->blk[end - 1] + 1)
-			end++;
-		pws_alloc_give(op->c->alloc, op->blk[i], end - i);
-	}
-}
 
 static void tell_failed(struct pws_chunk_op *op, int err)
 {
@@ -81,27 +70,6 @@ void pws_chunk_write_start(struct pws_chunk_op *op, struct pws_store_write *w)
 		c->stats.stall_range++;
 }
 
-/* Return: 0 edges are known; -EINPROGRESS; an error. */
-static int load_edges(struct pws_chunk_op *op)
-{
-	struct pws_inode inode;
-	int err = op->err;
-
-	if (err || !op->nr_edges)
-		return err;
-	err = pws_chunk_load_inode(op, &inode);
-	return err ? err : pws_chunk_edges_load(op, &inode);
-}
-
-static void write_blocks(struct pws_chunk_op *op)
-{
-	for (uint32_t i = 0; i < op->nr; i++)
-		op->crc[i] = pw_crc32c(0, op->mem + (size_t)i * PWS_BLOCK, PWS_BLOCK);
-	op->next = 0;
-	op->err = 0;
-	pws_chunk_transfer(op, PWS_DISK_WRITE);
-}
-
 /* One state to the next. Return: 0 go on; -EINPROGRESS wait; else the write failed. */
 static int advance(struct pws_chunk_op *op)
 {
@@ -112,7 +80,7 @@ static int advance(struct pws_chunk_op *op)
 		op->state = PWS_CHUNK_ROWS;
 		return 0;
 	case PWS_CHUNK_ROWS:
-		err = load_edges(op);
+		err = op->err ? op->err : pws_chunk_edges_load(op);
 		if (err)
 			return err;
 		op->state = PWS_CHUNK_OLD;
@@ -125,29 +93,8 @@ static int advance(struct pws_chunk_op *op)
 			return err == -EAGAIN ? -EINPROGRESS : err;
 		op->state = PWS_CHUNK_SPACE;
 		return 0;
-	case PWS_CHUNK_SPACE:
-		err = pws_alloc_take(op->c->alloc, op->nr, false, op->blk);
-		if (err == -EAGAIN) {
-			pws_alloc_wait(op->c->alloc, &op->wait, &op->ready);
-			return -EINPROGRESS;
-		}
-		if (err)
-			return err;
-		op->state = PWS_CHUNK_DISK;
-		write_blocks(op);
-		return -EINPROGRESS;
-	case PWS_CHUNK_DISK:
-		if (op->next < op->nr && !op->err)
-			pws_chunk_transfer(op, PWS_DISK_WRITE);
-		if (op->inflight)
-			return -EINPROGRESS;
-		if (op->err)
-			give_new_blocks(op);
-		else
-			op->state = PWS_CHUNK_DONE;
-		return op->err;
 	default:
-		return -EINPROGRESS;
+		return pws_chunk_place(op, false);
 	}
 }
 
@@ -260,7 +207,7 @@ void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w, bool
 		op->c->stats.writes++;
 		op->c->stats.bytes_written += w->len;
 	} else {
-		give_new_blocks(op);
+		pws_chunk_give_new(op);
 	}
 	w->priv = NULL;
 	pws_chunk_op_put(op);
