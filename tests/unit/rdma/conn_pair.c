@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn_pair.c -- both ends of RDMA connections in one process: hand-shake, writes, reads, again
  *
- *	conn_pair [-a ADDRESS] [-n CALLS] [-r RECONNECTS] [-s SEED] [-m]
+ *	conn_pair [-a ADDRESS] [-n CALLS] [-r RECONNECTS] [-s SEED] [-m] [-f]
  *
  * Each call has a slot, a length of 1 byte to 1 MiB and contents that its number tells. The node
  * keeps what was written to a slot and answers reads with it; with -m it gives the slot another
- * buffer before each answer. Whatever differs, is done twice or never, ends the program with 1.
+ * buffer before each answer. Whatever differs, is done twice or never, ends the program with 1; so
+ * does a connection that is lost, but with -f, for fault points: then its round is over.
  * With the fake verbs it is a unit test, with the real ones it runs on any device that ADDRESS is
  * on.
  */
@@ -60,7 +61,7 @@ struct node_slot {
 static struct {
 	const char *address;
 	uint32_t calls, reconnects;
-	bool swap;
+	bool swap, may_fail;
 	struct pw_loop *loop;
 	struct pw_listener *listener;
 	struct pw_conn *client, *node;
@@ -320,12 +321,15 @@ static void client_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *pay
 
 static void connect_now(void)
 {
+	int err;
+
 	w.up = w.leaving = false;
 	w.nr_begun = w.nr_over = w.busy = 0;
 	for (uint32_t i = 0; i < SLOTS; i++)
 		w.call[i].busy = false;
-	MUST(!pw_conn_connect(w.client, w.address, pw_listener_port(w.listener),
-			      ++w.incarnation));
+	err = pw_conn_connect(w.client, w.address, pw_listener_port(w.listener), ++w.incarnation);
+	MUST(!err || w.may_fail);
+	w.leaving = err;
 }
 
 static void client_down(struct pw_conn *c, int err, const char *why)
@@ -333,10 +337,14 @@ static void client_down(struct pw_conn *c, int err, const char *why)
 	for (uint32_t i = 0; i < SLOTS; i++)
 		MUST(!w.call[i].sending);
 	w.up = false;
-	if (!w.leaving) {
+	if (!w.leaving && !w.may_fail) {
 		fprintf(stderr, "connection lost: %s (%s)\n", why, strerror(-err));
 		exit(1);
 	}
+	/* what was written under way is not known: begin with writes again */
+	if (!w.leaving)
+		memset(w.written_len, 0, sizeof(w.written_len));
+	w.leaving = true;
 	/* the next one comes when the node's end is gone: see watch() */
 }
 
@@ -416,6 +424,9 @@ static void open_all(void)
 	pw_timer_init(&tick, on_tick);
 	err = pw_listener_new(w.loop, w.address, 0, &listener_ops, &node_ops, NULL, &w.node_id,
 			      &co, &w.listener);
+	if (err && w.may_fail)
+		err = pw_listener_new(w.loop, w.address, 0, &listener_ops, &node_ops, NULL,
+				      &w.node_id, &co, &w.listener);
 	if (err) {
 		fprintf(stderr, "no listener at %s: %s\n", w.address, strerror(-err));
 		exit(1);
@@ -445,7 +456,7 @@ static void parse(int argc, char **argv)
 	w.address = "127.0.0.1";
 	w.calls = 500;
 	w.random = 1;
-	while ((c = getopt(argc, argv, "a:n:r:s:m")) >= 0) {
+	while ((c = getopt(argc, argv, "a:n:r:s:mf")) >= 0) {
 		switch (c) {
 		case 'a':
 			w.address = optarg;
@@ -458,6 +469,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 's':
 			w.random = strtoull(optarg, NULL, 0);
+			break;
+		case 'f':
+			w.may_fail = true;
 			break;
 		case 'm':
 			w.swap = true;
