@@ -32,7 +32,7 @@ if [ -z "${PW_TEST_MARK:-}" ]; then # started by hand: a folder of its own
 fi
 export TMPDIR
 
-declare -A NODE_PID=() NODE_PORT=() NODE_LOG=() NODE_CONF=()
+declare -A NODE_PID=() NODE_PORT=() NODE_LOG=() NODE_CONF=() NODE_ADDR=() NODE_HOST=()
 declare -A CLIENT_PID=() CLIENT_DIR=() CLIENT_LOG=()
 LAST_NODE=
 
@@ -124,9 +124,10 @@ requires() {
 	esac
 }
 
-# wait_for SECONDS CONDITION: until the shell condition is true; fails when the time is over
+# wait_for SECONDS CONDITION: until the shell condition is true; fails when the time is over.
+# Where CPUs are emulated, PW_TIME_FACTOR makes the seconds longer.
 wait_for() {
-	local limit=$1 cond=$2 end
+	local limit=$(($1 * ${PW_TIME_FACTOR:-1})) cond=$2 end
 	end=$(($(date +%s%N) + limit * 1000000000))
 	until eval "$cond" >/dev/null 2>&1; do
 		[ "$(date +%s%N)" -lt "$end" ] || {
@@ -208,8 +209,9 @@ free_port() {
 
 # start_node NAME [CONFIG-LINE...]: a node on a port of its own, ready when this returns.
 # Its data lies in $TMPDIR/NAME. A second start of the same name, after stop_node, takes the same
-# configuration again, with new lines after it. NODE_PID, NODE_PORT, NODE_LOG [NAME] tell the rest.
-# NODE_ENV: "NAME=VALUE..." for its environment, for example PW_FAULT=disk.write:EIO.
+# configuration again, with new lines after it. NODE_PID, NODE_ADDR, NODE_PORT, NODE_LOG [NAME] tell
+# the rest. NODE_ENV: "NAME=VALUE..." for its environment, for example PW_FAULT=disk.write:EIO.
+# NODE_AT: the host of tests/vm/lib/hosts.sh on which it runs; it has a cluster key then.
 start_node() {
 	local name=$1 conf try line
 	shift
@@ -219,11 +221,15 @@ start_node() {
 	for try in 1 2 3 4 5; do
 		if [ ! -e "$conf" ]; then
 			NODE_PORT[$name]=$(free_port)
+			NODE_HOST[$name]=${NODE_AT:-}
+			NODE_ADDR[$name]=127.0.0.1
+			[ -z "${NODE_AT:-}" ] || NODE_ADDR[$name]=${HOST_ADDR[$NODE_AT]}
 			mkdir -p "$TMPDIR/$name"
 			{
 				echo "[node]"
 				echo "dir=$TMPDIR/$name"
-				echo "listen=127.0.0.1:${NODE_PORT[$name]}"
+				echo "listen=${NODE_ADDR[$name]}:${NODE_PORT[$name]}"
+				[ -z "${NODE_AT:-}" ] || echo "key_file=$(_cluster_key)"
 			} >"$conf"
 		fi
 		for line; do
@@ -237,11 +243,27 @@ start_node() {
 	fail "node $name did not start"
 }
 
+# _cluster_key: the path of the key of all nodes and mounts of the test
+_cluster_key() {
+	local key=$TMPDIR/cluster.key
+	[ -e "$key" ] || (umask 077 && od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n' >"$key")
+	echo "$key"
+}
+
+# _run_at HOST: sets _run to the words before a command that run it there; none for the machine
+# itself. They start no process of their own: the pid is that of the command.
+_run_at() {
+	_run=()
+	[ -z "$1" ] || _run=(nsenter --net="/run/netns/${HOST_NS[$1]}" --)
+}
+
 _launch_node() {
-	local name=$1 log=${NODE_LOG[$1]} from=0 pid
+	local name=$1 log=${NODE_LOG[$1]} from=0 pid _run
 	[ ! -e "$log" ] || from=$(wc -c <"$log")
+	_run_at "${NODE_HOST[$1]:-}"
 	# shellcheck disable=SC2086
-	env ${NODE_ENV:-} "$BIN/pagewire-node" -c "${NODE_CONF[$name]}" >>"$log" 2>&1 </dev/null &
+	"${_run[@]}" env ${NODE_ENV:-} "$BIN/pagewire-node" -c "${NODE_CONF[$name]}" \
+		>>"$log" 2>&1 </dev/null &
 	pid=$!
 	NODE_PID[$name]=$pid
 	LAST_NODE=$name
@@ -276,18 +298,21 @@ is_mounted() {
 }
 
 # start_client NAME DIR [OPTIONS [HOST:PORT:/PATH]]: mount on DIR, ready when this returns.
-# Without a server it is the node that was started last. CLIENT_ENV is as NODE_ENV.
+# Without a server it is the node that was started last. CLIENT_ENV is as NODE_ENV, CLIENT_AT as
+# NODE_AT.
 start_client() {
-	local name=$1 dir=$2 options=${3:-} server=${4:-} pid
+	local name=$1 dir=$2 options=${3:-} server=${4:-} pid _run
 	local args=(-f)
-	[ -n "$server" ] || server=127.0.0.1:${NODE_PORT[$LAST_NODE]}:/
+	[ -n "$server" ] || server=${NODE_ADDR[$LAST_NODE]}:${NODE_PORT[$LAST_NODE]}:/
+	[ ! -e "$TMPDIR/cluster.key" ] || args+=(-o "key_file=$TMPDIR/cluster.key")
 	[ -z "$options" ] || args+=(-o "$options")
 	mkdir -p "$dir"
 	dir=$(realpath "$dir")
 	CLIENT_DIR[$name]=$dir
 	CLIENT_LOG[$name]=$TMPDIR/$name.log
+	_run_at "${CLIENT_AT:-}"
 	# shellcheck disable=SC2086
-	env ${CLIENT_ENV:-} "$BIN/pagewire-client" "$server" "$dir" "${args[@]}" \
+	"${_run[@]}" env ${CLIENT_ENV:-} "$BIN/pagewire-client" "$server" "$dir" "${args[@]}" \
 		>>"${CLIENT_LOG[$name]}" 2>&1 </dev/null &
 	pid=$!
 	CLIENT_PID[$name]=$pid
@@ -319,7 +344,7 @@ fuse_abort() {
 # stop_client NAME: unmount; the process must end by itself, with 0
 stop_client() {
 	local rc=0 pid=${CLIENT_PID[$1]} dir=${CLIENT_DIR[$1]}
-	timeout 20 umount -i "$dir" || fail "cannot unmount $dir"
+	timeout $((20 * ${PW_TIME_FACTOR:-1})) umount -i "$dir" || fail "cannot unmount $dir"
 	wait_for 10 "! is_alive $pid" || fail "client $1 still runs after its mount is gone"
 	wait "$pid" || rc=$?
 	[ "$rc" -eq 0 ] || fail "client $1 ended with $rc"
@@ -359,3 +384,13 @@ _seeded_bytes() {
 		    left -= n
 	PY
 }
+
+# ---- two hosts ------------------------------------------------------------------------------
+
+# PW_HOSTS=rxe|siw|none: any test, unchanged, with its nodes on one host and its mounts on another
+if [ -n "${PW_HOSTS:-}" ]; then
+	. "$PW_SOURCE/tests/vm/lib/hosts.sh"
+	two_hosts "$PW_HOSTS"
+	NODE_AT=a
+	CLIENT_AT=b
+fi

@@ -21,6 +21,9 @@ import proc
 
 DEFAULT_TIMEOUT = 120
 GRACE_S = 2.0
+# emulated CPUs are slow: limits are multiplied by this, and what functions.sh waits for is too
+TIME_FACTOR = int(os.environ.get('PW_TIME_FACTOR') or 1)
+TIME_FACTOR_TCG = 5
 RING = '/sys/module/fuse/parameters/enable_uring'
 
 _machine_lock = None
@@ -44,7 +47,7 @@ def run(test, path, verdict):
     env.update(PW_BUILD=builds.release.dir, PW_BUILD_ASAN=builds.asan.dir, TMPDIR=tmp,
                PW_TEST_MARK=value)
     ring = _read(RING)
-    rc = proc.run([path], test.log_path(), env=env, cwd=tmp, timeout=_timeout_s(path))
+    rc = proc.run([path], test.log_path(), env=env, cwd=tmp, timeout=timeout_s(path) * TIME_FACTOR)
     status, note = verdict(rc)
     left = _leftovers(tmp, 'PW_TEST_MARK=' + value)
     if ring is not None and _read(RING) != ring:
@@ -73,14 +76,15 @@ def _lock_machine():
         fcntl.flock(_machine_lock, fcntl.LOCK_EX)
 
 
-def _timeout_s(path):
+def timeout_s(path):
+    """The limit of a script on a machine of its own."""
     with open(path, errors='replace') as f:
         m = re.search(r'^# timeout: (\d+)', f.read(), re.M)
     return int(m.group(1)) if m else DEFAULT_TIMEOUT
 
 
 def _leftovers(tmp, mark):
-    end = time.monotonic() + GRACE_S
+    end = time.monotonic() + GRACE_S * TIME_FACTOR
     while time.monotonic() < end and (proc.with_mark(mark) or _mounts(tmp)):
         time.sleep(0.05)
     left = []

@@ -48,6 +48,18 @@ def _signal_group(pgid, sig):
         pass
 
 
+def end_group(p):
+    """End a child that runs in a session of its own, when it still runs; first politely."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        if p.poll() is not None:
+            return
+        _signal_group(p.pid, sig)
+        try:
+            p.wait(15)
+        except subprocess.TimeoutExpired:
+            pass
+
+
 def describe(rc):
     if rc == TIMED_OUT:
         return 'time limit'

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+#
+# rdma_tools.sh - the programs of others between two hosts: they say that the devices work, and how
+# fast, before a test of ours relies on it. Source it after functions.sh and hosts.sh.
+
+# listens HOST PORT: somebody on HOST waits for a TCP connection to PORT
+listens() {
+	on "$1" ss -Hltn "sport = :$2" | grep -q .
+}
+
+# perftest PROGRAM [ARG...]: the server on a, the client on b; 20 messages of 1 MiB. With -R the
+# connection manager connects them.
+perftest() {
+	local program=$1 port=18515 server ready
+	local args=("${@:2}" -p "$port" -F -s 1048576 -n 20)
+	# what the connection manager listens to is in no list: there the client tries until it can
+	ready="listens a $port"
+	[[ " $* " != *" -R "* ]] || ready="perftest_client"
+	start_on a "$program" -d "${RDMA_DEV[a]}" "${args[@]}" >"$TMPDIR/server.log" 2>&1 &
+	server=$!
+	cleanup_fn _end_pid "$server"
+	wait_for 20 "$ready" || fail "$program: no answer of the server"
+	[[ " $* " == *" -R "* ]] || perftest_client || fail "$program (client) ended with $?"
+	wait "$server" || fail "$program (server) ended with $?"
+	# one row: size, iterations, peak and average MiB/s
+	awk -v p="$*" '$1 == 1048576 { print p ": " $4 " MiB/s"; ok = $4 > 0 }
+		END { exit !ok }' "$TMPDIR/client.log" || fail "$program moved nothing"
+}
+
+# perftest_client: with program and args of perftest
+perftest_client() {
+	on b "$program" -d "${RDMA_DEV[b]}" "${args[@]}" "${HOST_ADDR[a]}" \
+		>"$TMPDIR/client.log" 2>&1
+}
+
+# rc_pingpong: without the connection manager; the addresses go through a TCP connection
+rc_pingpong() {
+	local server host
+	local -A words=()
+	for host in a b; do
+		words[$host]="-d ${RDMA_DEV[$host]} -n 50 -c -g"
+		words[$host]+=" $(gid_index "${RDMA_DEV[$host]}" "${HOST_ADDR[$host]}")"
+	done
+	# shellcheck disable=SC2086
+	start_on a ibv_rc_pingpong ${words[a]} >"$TMPDIR/server.log" 2>&1 &
+	server=$!
+	cleanup_fn _end_pid "$server"
+	wait_for 20 "listens a 18515" || fail "ibv_rc_pingpong does not listen"
+	# shellcheck disable=SC2086
+	on b ibv_rc_pingpong ${words[b]} "${HOST_ADDR[a]}" >"$TMPDIR/client.log" 2>&1 ||
+		fail "ibv_rc_pingpong (client) ended with $?"
+	wait "$server" || fail "ibv_rc_pingpong (server) ended with $?"
+	grep 'Mbit/sec' "$TMPDIR/client.log"
+}
+
+# cm_ping: through the connection manager, contents compared
+cm_ping() {
+	local server
+	start_on a rping -s -a "${HOST_ADDR[a]}" -C 10 -V >"$TMPDIR/server.log" 2>&1 &
+	server=$!
+	cleanup_fn _end_pid "$server"
+	wait_for 20 "on b rping -c -a ${HOST_ADDR[a]} -C 10 -V" || fail "rping got no answer"
+	wait "$server" || fail "rping (server) ended with $?"
+}
