@@ -79,8 +79,10 @@ static void load_sessions(struct pws_node *n)
 		return;
 	if (!err)
 		err = pws_listen_open(n);
+	/* a C row is older than all that its client has open (but where none could be written):
+	 * without one nobody can come back */
 	if (!err)
-		pws_reclaim_start(&n->reclaim, n->lease_ms);
+		pws_reclaim_start(&n->reclaim, n->sessions.nr ? n->lease_ms : 0);
 	ready(n, err);
 }
 

@@ -389,8 +389,11 @@ void pws_reclaim_fini(struct pws_reclaim *rc)
 
 void pws_reclaim_start(struct pws_reclaim *rc, uint32_t grace_ms)
 {
-	pw_timer_arm(rc->n->loop, &rc->grace_timer,
-		     pw_loop_now(rc->n->loop) + grace_ms * PW_NS_PER_MS);
+	if (grace_ms)
+		pw_timer_arm(rc->n->loop, &rc->grace_timer,
+			     pw_loop_now(rc->n->loop) + grace_ms * PW_NS_PER_MS);
+	else
+		rc->grace = false;
 	rc->scan = true;
 	rc->scan_after = 0;
 	pw_loop_ready(rc->n->loop, &rc->ready);

@@ -4,8 +4,9 @@
  * Two kinds of work, both found by their O row, so that a crash loses none of it: inodes without a
  * name that nobody has open, and tails that a truncation cut off and could not delete in its own
  * commit. A few jobs run side by side, so that their commits share flushes; each works in several
- * small transactions. After a start nothing without a name is touched for one lease: its opens may
- * still be claimed. Thread: loop thread. Allocates: at start.
+ * small transactions. After a start nothing without a name is touched for one lease, if there are
+ * clients of the life before: its opens may still be claimed. Thread: loop thread. Allocates: at
+ * start.
  */
 #ifndef PWS_RECLAIM_H
 #define PWS_RECLAIM_H
@@ -64,7 +65,8 @@ struct pws_reclaim {
 /* 0 or -ENOMEM. */
 int pws_reclaim_init(struct pws_reclaim *rc, struct pws_node *n);
 void pws_reclaim_fini(struct pws_reclaim *rc);
-/* Begins with a walk over all O rows; inodes without a name wait for @grace_ms. */
+/* Begins with a walk over all O rows; inodes without a name wait for @grace_ms, 0: they need not.
+ */
 void pws_reclaim_start(struct pws_reclaim *rc, uint32_t grace_ms);
 /* @ino has an O row, or may have one: look at it soon. */
 void pws_reclaim_kick(struct pws_reclaim *rc, uint64_t ino);

@@ -68,7 +68,6 @@ static void test_orphan__open_file_stays_until_its_release(void **state)
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	uint64_t before, ino;
 
-	end_grace(f);
 	before = store_free(f);
 	ino = written_file(f, c, "a");
 	assert_int_equal(fx_call(f, c, 1, 1, fx_name(PW_OP_UNLINK, "a"), "a"), 0);
@@ -91,7 +90,6 @@ static void test_orphan__unopened_file_goes_at_once(void **state)
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	uint64_t ino;
 
-	end_grace(f);
 	ino = written_file(f, c, "a");
 	assert_int_equal(fx_call(f, c, 1, 1, fx_ino(PW_OP_RELEASE, ino, 1), NULL), 0);
 	assert_true(fx_has_inode(f, ino));
@@ -106,7 +104,6 @@ static void test_orphan__of_other_types(void **state)
 	struct pw_cmd cmd = fx_create("d", 0);
 	uint64_t ino;
 
-	end_grace(f);
 	cmd.op = PW_OP_MKNODE;
 	cmd.mknode.mode = S_IFDIR | 0700;
 	assert_int_equal(fx_call(f, c, 1, 1, cmd, "d"), 0);
@@ -148,6 +145,28 @@ static void test_grace__nothing_goes_before_its_end(void **state)
 	assert_false(fx_has_inode(f, a));
 }
 
+static void test_grace__only_where_somebody_may_come_back(void **state)
+{
+	struct fx *f = *state;
+	struct pw_conn *c = fx_connect(f, 1, 1);
+	uint64_t ino;
+
+	assert_false(f->node->reclaim.grace); /* a new directory */
+	fx_file(f, c, 1, "a");
+	fx_restart(f);
+	assert_true(f->node->reclaim.grace);
+	c = fx_connect(f, 1, 2);
+	fake_goodbye(c);
+	vloop_settle(f->loop);
+	fx_restart(f);
+	assert_false(f->node->reclaim.grace);
+	c = fx_connect(f, 2, 1);
+	ino = written_file(f, c, "b");
+	assert_int_equal(fx_call(f, c, 1, 1, fx_ino(PW_OP_RELEASE, ino, 1), NULL), 0);
+	assert_int_equal(fx_call(f, c, 1, 1, fx_name(PW_OP_UNLINK, "b"), "b"), 0);
+	assert_false(fx_has_inode(f, ino));
+}
+
 static void test_start__finds_what_the_life_before_left(void **state)
 {
 	struct fx *f = *state;
@@ -172,7 +191,6 @@ static void test_expiry__releases_orphans(void **state)
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	uint64_t ino;
 
-	end_grace(f);
 	ino = written_file(f, c, "a");
 	assert_int_equal(fx_call(f, c, 1, 1, fx_name(PW_OP_UNLINK, "a"), "a"), 0);
 	fx_break(f, c);
@@ -188,7 +206,6 @@ static void test_queue__overflow_loses_nothing(void **state)
 	struct pw_conn *c = fx_connect(f, 1, 1);
 	uint64_t ino;
 
-	end_grace(f);
 	ino = written_file(f, c, "a");
 	assert_int_equal(fx_call(f, c, 1, 1, fx_name(PW_OP_UNLINK, "a"), "a"), 0);
 	for (uint32_t i = 0; i < PWS_RECLAIM_QUEUE; i++)
@@ -215,7 +232,6 @@ static void test_faults__in_the_end_all_is_gone(void **state)
 	uint64_t before, inos[16];
 	char name[16];
 
-	end_grace(f);
 	before = store_free(f);
 	for (int i = 0; i < 16; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
@@ -245,6 +261,7 @@ int main(void)
 		T(test_orphan__unopened_file_goes_at_once),
 		T(test_orphan__of_other_types),
 		T(test_grace__nothing_goes_before_its_end),
+		T(test_grace__only_where_somebody_may_come_back),
 		T(test_start__finds_what_the_life_before_left),
 		T(test_expiry__releases_orphans),
 		T(test_queue__overflow_loses_nothing),
