@@ -8,9 +8,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/plant.h"
 #include "storage_node/meta/ops.h"
 
-/* Inode numbers are taken from the A row in runs of this many: one row write per run. */
+/* Inode numbers are taken from the A row in runs of this many: one row write per run, when half of
+ * the last one is used up. */
 #define INO_RUN 4096u
 #define INO_SEQ_MASK ((1ull << 48) - 1)
 
@@ -174,9 +176,10 @@ void pws_meta_dirent_del(struct pws_meta_op *op, struct pws_txn *t, uint64_t par
 
 int pws_meta_ino_alloc(struct pws_meta *m, struct pws_txn *t, uint64_t *ret)
 {
-	uint64_t stored, ino;
+	uint64_t stored, more;
 	struct pws_slice val;
 	struct pws_key k;
+	bool safe;
 	int err;
 
 	pws_key_alloc(&k);
@@ -186,19 +189,32 @@ int pws_meta_ino_alloc(struct pws_meta *m, struct pws_txn *t, uint64_t *ret)
 	if (val.n != sizeof(stored))
 		return -EBADMSG;
 	memcpy(&stored, val.p, sizeof(stored));
-	if (!m->ino_limit)
-		m->next_ino = m->ino_limit = stored;
-	ino = m->next_ino++;
-	if (ino >= m->ino_limit)
-		m->ino_limit += INO_RUN;
+	/* the life before may have used all below the row */
+	if (!m->next_ino)
+		m->next_ino = m->ino_safe = stored;
+	if (pws_txn_on_media(t, pws_key_slice(&k)))
+		m->ino_safe = stored;
+	safe = m->next_ino < m->ino_safe || PW_PLANT("number-early");
 	/* Compared with the row, not with what this call did: an attempt that is run again after
 	 * a conflict must put the row again. */
-	if (stored < m->ino_limit)
-		pws_txn_put(t, pws_key_slice(&k),
-			    (struct pws_slice){ &m->ino_limit, sizeof(m->ino_limit) });
-	if ((ino & INO_SEQ_MASK) == INO_SEQ_MASK)
+	more = stored + INO_RUN;
+	if (stored < m->next_ino + INO_RUN / 2) {
+		struct pws_slice next = { &more, sizeof(more) };
+
+		if (safe)
+			pws_txn_put(t, pws_key_slice(&k), next);
+		else
+			pws_txn_keep(t, pws_key_slice(&k), next);
+	}
+	if (!safe) {
+		/* a number that a power cut could make free again must not be seen by anybody:
+		 * the next file with it would be taken for this one by whoever has it open */
+		t->again = true;
+		return -EAGAIN;
+	}
+	if ((m->next_ino & INO_SEQ_MASK) == INO_SEQ_MASK)
 		return -ENOSPC;
-	*ret = ino;
+	*ret = m->next_ino++;
 	return 0;
 }
 

@@ -15,8 +15,8 @@
 
 struct pws_meta {
 	uint8_t sip_key[16]; /* from the superblock: hash of names */
-	uint64_t next_ino; /* cache of the A row: numbers below ino_limit may be given out */
-	uint64_t ino_limit;
+	uint64_t next_ino; /* numbers below ino_safe may be given out; 0: none was yet */
+	uint64_t ino_safe; /* of the A row, as it is on media */
 	/* Filled by the node: for STATFS and for the rule "no new names when the disk is full". */
 	void (*space)(void *arg, uint64_t *total, uint64_t *free_bytes);
 	bool (*has_room)(void *arg);

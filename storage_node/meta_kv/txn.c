@@ -6,6 +6,7 @@
  *	         | |                         | `--EINPROGRESS--> BARRIER --> RUN
  *	         | |                         `--else--> done(err)
  *	         | `--nothing to write--> WAIT until what was read is durable --> done(result)
+ *	         |                        (again: both go on with RUN, on media, in place of done)
  *	         `----fetched, EAGAIN----
  *
  * The keys that an attempt read or wrote are kept sorted: lookups are binary searches, walks that
@@ -240,6 +241,14 @@ int pws_txn_get(struct pws_txn *t, struct pws_slice key, struct pws_slice *ret)
 	return err;
 }
 
+bool pws_txn_on_media(const struct pws_txn *t, struct pws_slice key)
+{
+	bool equal;
+	uint32_t i = lower_bound(t, key, &equal);
+
+	return equal && t->keys[i].read && t->keys[i].seq <= t->kv->ops->media_seq(t->kv);
+}
+
 /* The first own put or delete in [begin, end). */
 static const struct pws_txn_key *own_next(const struct pws_txn *t, struct pws_slice begin,
 					  struct pws_slice end)
@@ -367,6 +376,7 @@ static void reset(struct pws_txn *t)
 	t->fetching = false;
 	t->barrier = false;
 	t->sync = false;
+	t->again = false;
 }
 
 static void trim(struct pws_txn *t, uint32_t keep_bytes, uint32_t keep_keys)
@@ -390,7 +400,7 @@ static void finish(struct pws_txn *t, int err)
 static void wait_for(struct pws_txn *t, uint64_t seq)
 {
 	t->waiter.seq = seq;
-	t->waiter.sync = t->sync;
+	t->waiter.sync = t->sync || t->again;
 	t->kv->ops->wait(t->kv, &t->waiter);
 }
 
@@ -414,7 +424,7 @@ static void fill_commit(struct pws_txn *t, const struct txn_arrays *a)
 	}
 	c->checks = a->checks;
 	c->muts = a->muts;
-	c->sync = t->sync;
+	c->sync = t->sync || t->again;
 }
 
 static void commit(struct pws_txn *t)
@@ -461,7 +471,7 @@ static void run(struct pws_txn *t)
 		wait_for(t, t->seen_seq);
 		return;
 	}
-	if (err == -EAGAIN) {
+	if (err == -EAGAIN && !t->again) {
 		pw_loop_ready(t->kv->loop, &t->ready);
 		return;
 	}
@@ -491,7 +501,7 @@ static void on_wait(struct pws_kv_waiter *w)
 {
 	struct pws_txn *t = pw_container_of(w, struct pws_txn, waiter);
 
-	if (t->barrier && !w->err)
+	if ((t->barrier || (t->again && !t->overflow)) && !w->err)
 		run(t);
 	else
 		finish(t, w->err ? w->err : t->result);
@@ -516,8 +526,14 @@ static void on_commit(struct pws_kv_commit *c)
 		t->barrier = true;
 		wait_for(t, t->kv->ops->last_seq(t->kv));
 		return;
+	case 0:
+		if (t->again)
+			run(t);
+		else
+			finish(t, t->result);
+		return;
 	default:
-		finish(t, c->err ? c->err : t->result);
+		finish(t, c->err);
 		return;
 	}
 }

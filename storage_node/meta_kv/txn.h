@@ -6,7 +6,8 @@
  * It may run several times: after -EAGAIN of a read (the engine fetches, then it runs again from
  * the start) and after a conflict. It sees its own puts. Its return value decides:
  *	0        commit what was put; with nothing put, wait until what was read is durable
- *	-EAGAIN  a get or next said so: come again
+ *	-EAGAIN  a get or next said so: come again. With t->again set: what was kept (pws_txn_keep)
+ *		 is committed, and all that was kept or read is brought to media first
  *	-errno   refuse: nothing is written, done(err) after what was read is durable; but puts made
  *		 with pws_txn_keep() survive (the reply row of a refused mutation)
  * So no answer ever reveals a state that a power cut could take back.
@@ -35,6 +36,7 @@ struct pws_txn {
 	int (*attempt)(struct pws_txn *t);
 	void (*done)(struct pws_txn *t, int err); /* from the loop, never from within start */
 	bool sync; /* may be set by attempt */
+	bool again; /* may be set by attempt, which then returns -EAGAIN */
 	/* private to txn.c */
 	int result;
 	uint32_t tries;
@@ -67,6 +69,8 @@ void pws_txn_start(struct pws_txn *t, int (*attempt)(struct pws_txn *),
 /* Only inside attempt. @ret: borrowed until attempt returns. 0; -ENOENT; -EAGAIN (return it); -EIO
  */
 int pws_txn_get(struct pws_txn *t, struct pws_slice key, struct pws_slice *ret);
+/* Is the version of @key that this attempt has read on media? */
+bool pws_txn_on_media(const struct pws_txn *t, struct pws_slice key);
 /* First live record in [begin, end), own puts and deletes seen. */
 int pws_txn_next(struct pws_txn *t, struct pws_slice begin, struct pws_slice end,
 		 struct pws_slice *ret_key, struct pws_slice *ret_val);

@@ -169,21 +169,11 @@ void sim_client_crash(uint32_t nr)
 	sim_after(PW_NS_PER_MS + sim_below(SIM_RND_WORLD, PW_NS_PER_S), start_event, c, c->life);
 }
 
-/* Known limit of the product: with durability = interval a power cut can take the creation of a
- * file that is open, and its inode number is then given to another one. The workers let go of
- * everything instead. */
+/* With durability = interval a power cut can take the creation of a file that is open. */
 void sim_clients_lost(void)
 {
-	sim_work_init();
-	for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
-		struct sim_client *c = &sim_clients[i];
-		struct sim_proc *old = sim_enter(c->proc);
-
-		mark_lost(c);
-		for (uint32_t j = 0; c->proc->alive && j < SIM_HANDLES; j++)
-			sim_handle_close(c, &c->handle[j]);
-		sim_leave(old);
-	}
+	for (uint32_t i = 0; i < SIM_CLIENTS; i++)
+		mark_lost(&sim_clients[i]);
 }
 
 void sim_clients_pause(bool pause)

@@ -35,7 +35,7 @@ struct sim_file {
 	uint64_t ino;
 	struct sim_write **w; /* owns, each of them too */
 	uint32_t nr, cap;
-	uint64_t born; /* tick */
+	bool created; /* somebody was told that he made it */
 	bool unsure; /* an outcome is unknown, or a power cut took some */
 };
 
@@ -77,7 +77,6 @@ static void add_file(uint64_t ino)
 {
 	struct sim_file *f = sim_alloc(sizeof(*f));
 
-	f->born = sim.tick;
 	f->ino = ino;
 	f->next = d.files;
 	d.files = f;
@@ -90,14 +89,14 @@ static struct sim_file *need_file(uint64_t ino)
 	return file_of(ino);
 }
 
-/* Others may have seen it before its creator was told. Only a power cut makes a number free
- * again. */
+/* Others may have seen it before its creator was told. */
 void sim_data_created(uint64_t ino)
 {
-	const struct sim_file *f = file_of(ino);
+	struct sim_file *f = need_file(ino);
 
-	if (!f || (sim.sw.interval && f->born < d.cut_tick))
-		add_file(ino);
+	if (f->created)
+		sim_fail("data: number %llu was given to two files", (unsigned long long)ino);
+	f->created = true;
 }
 
 struct sim_write *sim_data_begin(uint64_t ino, uint64_t off, uint32_t len)

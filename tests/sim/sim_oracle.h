@@ -44,7 +44,7 @@ void sim_names_check(void);
 struct sim_write;
 void sim_data_init(void);
 void sim_data_fini(void);
-void sim_data_created(uint64_t ino); /* a new file, even if its number was used before */
+void sim_data_created(uint64_t ino); /* its number is used for the first time */
 /* Fills @buf with what this write writes to [off, off + len). @len 0: a truncation to @off.
  * off SIM_APPEND: where the node says. */
 #define SIM_APPEND UINT64_MAX

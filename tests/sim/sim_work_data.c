@@ -25,8 +25,7 @@ static void drop_handle(struct sim_worker *k)
 /* true: the result is one that this operation may not have. */
 static bool is_wrong(struct sim_worker *k, int err, const char *what)
 {
-	bool gone = k->hd && k->hd->maybe_gone &&
-		    (err == -ESTALE || (sim.sw.interval && (err == -EISDIR || err == -EINVAL)));
+	bool gone = k->hd && k->hd->maybe_gone && err == -ESTALE;
 
 	if (!err || gone || sim_work_excused(k, err))
 		return false;

@@ -444,7 +444,7 @@ static void expect_after(struct rig *r, int (*attempt)(struct pws_txn *), int er
 	vloop_settle(r->loop);
 	assert_int_equal(j.told, !waits);
 	while (vdisk_step(r->disk))
-		;
+		vloop_settle(r->loop);
 	vloop_settle(r->loop);
 	assert_true(j.told);
 	assert_int_equal(j.err, err);
@@ -494,6 +494,77 @@ static void test_sync__waits_for_media_in_interval_mode(void **state)
 	rig_fini(&r);
 }
 
+/* Takes note of something, and goes on when a power cut cannot take that back. */
+static int note_and_go_on(struct pws_txn *t)
+{
+	struct job *j = pw_container_of(t, struct job, t);
+	struct pws_slice got;
+	int err = pws_txn_get(t, str("note"), &got);
+
+	if (err && err != -ENOENT)
+		return err;
+	if (j->runs++) {
+		assert_int_equal(err, 0);
+		assert_true(pws_txn_on_media(t, str("note")));
+		pws_txn_put(t, str("done"), str("2"));
+		return 0;
+	}
+	assert_false(pws_txn_on_media(t, str("done"))); /* not read */
+	if (err)
+		pws_txn_keep(t, str("note"), str("1"));
+	else
+		assert_false(pws_txn_on_media(t, str("note")));
+	pws_txn_put(t, str("lost"), str("3"));
+	t->again = true;
+	return -EAGAIN;
+}
+
+static void expect_key(struct rig *r, const char *key, int err)
+{
+	struct pws_kv_rec rec;
+
+	assert_int_equal(r->kv->ops->get(r->kv, str(key), &rec, NULL), err);
+}
+
+static void test_again__what_was_kept_is_on_media_first(void **state)
+{
+	struct pws_kv_mut mut = { str("note"), str("0") };
+	struct pws_kv_commit c = { .muts = &mut, .nr_muts = 1, .done = on_their_commit };
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.o.interval_ns = 60 * PW_NS_PER_S;
+	rig_open(&r);
+	vdisk_hold(r.disk, true);
+	expect_after(&r, note_and_go_on, 0, true);
+	expect_key(&r, "note", 0);
+	expect_key(&r, "done", 0);
+	expect_key(&r, "lost", -ENOENT);
+	/* the same when somebody else has written it, not long ago */
+	pw_list_init(&c.node);
+	r.kv->ops->commit(r.kv, &c);
+	expect_after(&r, note_and_go_on, 0, true);
+	expect_key(&r, "lost", -ENOENT);
+	vdisk_hold(r.disk, false);
+	rig_fini(&r);
+}
+
+static void test_again__failure_of_the_engine_ends_it(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.o.interval_ns = 60 * PW_NS_PER_S;
+	rig_open(&r);
+	vdisk_hold(r.disk, true);
+	vdisk_fail_flush(r.disk, 1);
+	expect_after(&r, note_and_go_on, -EIO, true);
+	vdisk_hold(r.disk, false);
+	rig_fini(&r);
+}
+
 static void test_dead_engine__reads_of_what_is_not_durable_fail(void **state)
 {
 	struct rig r;
@@ -525,6 +596,8 @@ int main(void)
 		TXN_TEST(test_too_large__nothing_is_written),
 		cmocka_unit_test(test_answer__waits_until_what_was_read_is_durable),
 		cmocka_unit_test(test_sync__waits_for_media_in_interval_mode),
+		cmocka_unit_test(test_again__what_was_kept_is_on_media_first),
+		cmocka_unit_test(test_again__failure_of_the_engine_ends_it),
 		cmocka_unit_test(test_dead_engine__reads_of_what_is_not_durable_fail),
 	};
 
