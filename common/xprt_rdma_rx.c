@@ -188,6 +188,14 @@ void pw_rdma_read_done(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 
 /* Judge --------------------------------------------------------------------------------------- */
 
+/* Did the peer's SEND end a window of ours, and which? The completions of soft-RoCE have the flag
+ * of the kernel, which is the one for checksums in user space (rdma-core 44, Linux 7.3). Ending a
+ * window twice is not an error to soft-RoCE, but the end of the kernel. */
+static bool has_ended_key(const struct ibv_wc *wc)
+{
+	return wc->wc_flags & (IBV_WC_WITH_INV | IBV_WC_IP_CSUM_OK);
+}
+
 /* The slot of a request or answer, NULL for other messages; false: there is no such slot. */
 static bool slot_of(struct pw_rdma *x, const struct pw_cmd *cmd, struct pw_rdma_slot **ret)
 {
@@ -226,7 +234,7 @@ static bool take_cmd(struct pw_rdma *x, struct pw_rdma_in *in, const struct ibv_
 	}
 	if (!sl->window.open)
 		return take_msg(x, in, sl);
-	if (wc->wc_flags & IBV_WC_WITH_INV && wc->invalidated_rkey == sl->window.rkey) {
+	if (has_ended_key(wc) && wc->invalidated_rkey == sl->window.rkey) {
 		pw_rdma_right_end(x, &sl->window);
 		return take_msg(x, in, sl);
 	}
@@ -274,6 +282,10 @@ static bool take(struct pw_rdma *x, struct pw_rdma_in *in, const struct ibv_wc *
 	bool free = true;
 
 	x->stats.bytes_rx += wc->byte_len;
+	if (x->node && has_ended_key(wc)) {
+		pw_rdma_failf(x, -EPROTO, "the client ended a right that is not its own");
+		return true;
+	}
 	if (pw_rdma_parse(in->buf, wc->byte_len, x->node, &in->view) ||
 	    v->head->credits - x->tx.limit > 2 * PW_RDMA_DEPTH_MAX) {
 		pw_rdma_failf(x, -EPROTO, "malformed message");

@@ -45,7 +45,7 @@ static void note_keys(struct pw_rdma_tx *tx)
 static void post(struct pw_rdma *x)
 {
 	struct pw_rdma_tx *tx = &x->tx;
-	struct ibv_send_wr *bad;
+	struct ibv_send_wr *bad = tx->wr;
 	int err;
 
 	if (!tx->nr_wr)
@@ -57,12 +57,15 @@ static void post(struct pw_rdma *x)
 	if (!err)
 		err = -ibv_post_send(x->qp, tx->wr, &bad);
 	note_keys(tx);
-	tx->posted += tx->nr_wr;
+	if (!err)
+		tx->posted += tx->nr_wr;
 	tx->nr_wr = 0;
 	if (!err)
 		return;
-	/* some of them may be on the queue: which, only the end of the queue pair proves */
-	x->broken = true;
+	/* The first ones are on the queue, without a signal behind them: only the end of the queue
+	 * pair proves that they are done. */
+	if (bad != tx->wr)
+		x->broken = true;
 	pw_rdma_failf(x, err, "the device took no work: %s", strerror(-err));
 }
 
