@@ -188,6 +188,9 @@ bool sim_final_done(void);
 
 void sim_fault_draw(void); /* sim.sw, from the seed */
 void sim_fault_start(void);
+/* Somebody has seen a change whose author was not told yet: if the power goes now, it has to be
+ * there afterwards. */
+void sim_fault_seen(void);
 
 /* One whole run: true when nothing was wrong. */
 bool sim_run_seed(uint64_t seed, uint64_t max_steps);

@@ -224,6 +224,8 @@ static void seen(struct sim_write *w)
 {
 	struct sim_file *f = w->f;
 
+	if (w->resp == NOT_YET)
+		sim_fault_seen();
 	w->resp = PW_MIN(w->resp, sim.tick);
 	/* one that was not answered before the power cut is sent again after it: that tells
 	 * nothing */

@@ -45,9 +45,10 @@ void sim_fault_draw(void)
 		*w = (struct sim_swarm){ .disk_bytes = 64 * PW_MIB, .first_bytes = 8 * PW_MIB,
 					 .data_share = 500, .workers = 3 };
 	if (w->nospc) {
-		/* what the product keeps in reserve, and one to three MiB; the file does not
-		 * grow: blocks are used again and again */
-		w->first_bytes = SIM_DATA_OFF + (9 + sim_below(SIM_RND_WORLD, 3)) * PW_MIB;
+		/* the file does not grow: blocks are used again and again, and soon, where it is
+		 * small */
+		w->first_bytes = SIM_DATA_OFF +
+				 ((coin(500) ? 2 : 9) + sim_below(SIM_RND_WORLD, 3)) * PW_MIB;
 		w->disk_bytes = w->first_bytes + 16 * PW_MIB;
 		w->data_share = 900;
 		w->interval = coin(500);
@@ -111,6 +112,30 @@ static void restart(void *arg, uint64_t aux)
 		sim_after(PW_NS_PER_MS, restart, arg, aux);
 }
 
+static void lose_power(void)
+{
+	uint32_t nr;
+
+	if (!sim.node.alive)
+		return;
+	sim_node_kill(true);
+	/* the same fuse: nobody sends again what this one had under way */
+	if (sim.sw.client_crash && coin(500) && some_client(&nr)->alive)
+		sim_client_crash(nr);
+}
+
+static void on_seen(void *arg, uint64_t aux)
+{
+	if (!sim.quiet_phase && sim_node_up())
+		lose_power();
+}
+
+void sim_fault_seen(void)
+{
+	if (sim.sw.power && coin(50))
+		sim_after(sim_below(SIM_RND_WORLD, 200 * PW_NS_PER_US), on_seen, NULL, 0);
+}
+
 static void strike(void)
 {
 	struct sim_swarm *w = &sim.sw;
@@ -138,9 +163,8 @@ static void strike(void)
 		break;
 	case 7:
 	case 8:
-		if (!w->power || !sim.node.alive || !coin(300))
-			break;
-		sim_node_kill(true);
+		if (w->power && coin(300))
+			lose_power();
 		break;
 	case 9:
 		if (w->client_crash && coin(200) && some_client(&nr)->alive)
