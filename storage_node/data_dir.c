@@ -90,10 +90,12 @@ static void withdraw_bufs(const struct pws_data *d)
 static int check_there(const struct pws_data *d, const char *name, struct pws_refusal *why)
 {
 	struct path p = path_of(d, name);
+	struct stat st;
 
-	if (!d->sb.formatted || !access(p.s, F_OK))
+	if (!d->sb.formatted || (!stat(p.s, &st) && (st.st_size || !S_ISREG(st.st_mode))))
 		return 0;
-	return pws_refuse(why, PW_EXIT_DAMAGED, "data directory %s: %s is missing", d->dir, name);
+	return pws_refuse(why, PW_EXIT_DAMAGED, "data directory %s: %s is missing or empty", d->dir,
+			  name);
 }
 
 static int open_disk(struct pws_data *d, struct pw_loop *loop, struct pws_refusal *why)
@@ -153,10 +155,14 @@ static int open_index(struct pws_data *d, struct pw_loop *loop, const struct pws
 		return 0;
 	if (err == -EBADMSG)
 		return pws_refuse(why, PW_EXIT_DAMAGED,
-				  "data directory %s: journal or index is damaged", d->dir);
+				  "data directory %s: its index or journal is damaged, the line "
+				  "before says where; nothing was changed in it. Put back a copy "
+				  "of the whole directory that was made while no node ran on it",
+				  d->dir);
 	if (err == -EINVAL)
 		return pws_refuse(why, PW_EXIT_NOT_OURS,
-				  "data directory %s: journal or index is of another version",
+				  "data directory %s: journal or index is of another version, or "
+				  "not ours",
 				  d->dir);
 	return pws_refuse(why, PW_EXIT_ERROR, "data directory %s: cannot open the index: %s",
 			  d->dir, pw_err_text(err));
@@ -197,7 +203,8 @@ static int open_store(struct pws_data *d, struct pw_loop *loop, const struct pws
 		return 0;
 	if (err == -EBADMSG)
 		return pws_refuse(why, PW_EXIT_DAMAGED,
-				  "data directory %s: the index names blocks that cannot be",
+				  "data directory %s: the index names blocks that cannot be: it or "
+				  "store.dat is damaged, or they do not belong together",
 				  d->dir);
 	return pws_refuse(why, PW_EXIT_ERROR, "data directory %s: cannot open the store: %s",
 			  d->dir, pw_err_text(err));

@@ -233,6 +233,7 @@ static json_t *kv_json(const struct pws_node *n)
 	set_str(o, "engine", n->kv->ops->name);
 	set_int(o, "commits", st.commits);
 	set_int(o, "batches", st.batches);
+	set_int(o, "seals", st.seals);
 	set_int(o, "flushes", st.flushes);
 	set_int(o, "checkpoints", st.checkpoints);
 	set_int(o, "replayed", st.replayed);

@@ -40,6 +40,7 @@ struct pws_journal {
 	uint64_t flush_seq;	   /* what the running flush covers */
 	uint64_t want_lo, want_hi; /* wanted and not flushed: some in between; lo > hi: none */
 	uint64_t written_seq, flushed_seq;
+	uint64_t told_seq; /* flushed_seq of the last closed batch */
 	int err;
 	struct pws_journal_stats stats;
 };
@@ -100,7 +101,7 @@ static void close_open(struct pws_journal *j)
 	b->head.epoch = j->end.epoch;
 	b->head.pos = j->end.pos;
 	b->head.last_seq = j->end.seq;
-	b->head.flushed_seq = j->flushed_seq;
+	b->head.flushed_seq = j->told_seq = j->flushed_seq;
 	bytes = disk_bytes(b->head.len);
 	memset(b->mem + b->head.len, 0, bytes - b->head.len);
 	pws_batch_encode(b->mem, &b->head);
@@ -216,6 +217,20 @@ static void start_flush(struct pws_journal *j)
 	pws_disk_submit(j->o.disk, &j->flush);
 }
 
+static void open_batch(struct pws_journal *j)
+{
+	struct batch *b;
+
+	assert(j->nr_spare); /* reserve() was called, or none is in use */
+	b = pw_list_entry(pw_list_pop(&j->spare), struct batch, node);
+	j->nr_spare--;
+	b->head = (struct pws_batch_head){
+		.len = PWS_BATCH_HEAD_BYTES,
+		.first_seq = j->end.seq + 1,
+	};
+	j->open = b;
+}
+
 static bool fits_open(const struct pws_journal *j, uint32_t bytes)
 {
 	return j->open && bytes <= PWS_BATCH_MAX_BYTES - j->open->head.len;
@@ -245,14 +260,8 @@ void pws_journal_append(struct pws_journal *j, uint64_t seq, const struct pws_kv
 
 	assert(seq == j->end.seq + 1);
 	if (!fits_open(j, bytes)) {
-		struct batch *b;
-
 		close_open(j);
-		assert(j->nr_spare); /* reserve() was called */
-		b = pw_list_entry(pw_list_pop(&j->spare), struct batch, node);
-		j->nr_spare--;
-		b->head = (struct pws_batch_head){ .len = PWS_BATCH_HEAD_BYTES, .first_seq = seq };
-		j->open = b;
+		open_batch(j);
 	}
 	pws_batch_put_commit(j->open->mem + j->open->head.len, muts, nr);
 	j->open->head.len += bytes;
@@ -293,7 +302,7 @@ int pws_journal_new(const struct pws_journal_opts *o, const struct pws_journal_m
 		return -ENOMEM;
 	j->o = *o;
 	j->end = *from;
-	j->written_seq = j->flushed_seq = from->seq;
+	j->written_seq = j->flushed_seq = j->told_seq = from->seq;
 	j->want_lo = 1;
 	pw_list_init(&j->closed);
 	pw_list_init(&j->spare);
@@ -344,6 +353,20 @@ int pws_journal_err(const struct pws_journal *j)
 bool pws_journal_busy(const struct pws_journal *j)
 {
 	return j->writing || j->flushing;
+}
+
+bool pws_journal_unsealed(const struct pws_journal *j)
+{
+	return j->told_seq < j->flushed_seq;
+}
+
+void pws_journal_seal(struct pws_journal *j)
+{
+	if (j->err || j->open || pws_journal_busy(j) || !pws_journal_unsealed(j))
+		return;
+	open_batch(j);
+	j->stats.seals++;
+	start_write(j);
 }
 
 void pws_journal_get_stats(const struct pws_journal *j, struct pws_journal_stats *ret)

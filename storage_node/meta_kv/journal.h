@@ -83,6 +83,11 @@ void pws_journal_append(struct pws_journal *j, uint64_t seq, const struct pws_kv
 			uint32_t nr);
 /* Everything up to @seq is to be flushed, soon. */
 void pws_journal_want_flush(struct pws_journal *j, uint64_t seq);
+/* Writes a seal, if the journal is idle: a batch without commits, to say that what stands before it
+ * is on media. Without it nobody could tell damage of the last batches from a power cut. */
+void pws_journal_seal(struct pws_journal *j);
+/* Is anything flushed that no batch says is? */
+bool pws_journal_unsealed(const struct pws_journal *j);
 /* Closes the batch that fills, if there is one: @ret is behind everything that was appended. */
 void pws_journal_cut(struct pws_journal *j, struct pws_journal_mark *ret);
 
@@ -92,7 +97,8 @@ int pws_journal_err(const struct pws_journal *j);   /* 0, or why nothing will be
 bool pws_journal_busy(const struct pws_journal *j); /* a write or flush is in flight */
 
 struct pws_journal_stats {
-	uint64_t batches, flushes, bytes;
+	uint64_t batches, flushes, bytes; /* batches: seals included */
+	uint64_t seals;
 };
 void pws_journal_get_stats(const struct pws_journal *j, struct pws_journal_stats *ret);
 

@@ -11,6 +11,8 @@
  *	commit: u32 bytes, u32 nr_muts, then the mutations
  *	mutation: u16 key_len, u16 flags (1: delete), u32 val_len, key, value
  *
+ * A batch without commits is a seal: first_seq = last_seq + 1, and flushed_seq is what it is for.
+ *
  * Golden bytes in tests/unit/node/test_journal.c.
  * Thread: any.      Allocates: never.      Must not know: disks, rings.
  */

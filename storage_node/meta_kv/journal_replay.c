@@ -5,8 +5,10 @@
  * position, first commit, checksum of the one before, salt and epoch. The epoch keeps out what an
  * earlier replay gave up: those batches may still lie further on in the ring.
  * The first one that does not stand ends the replay: it is what a power cut left unfinished. Unless
- * a later batch exists which says that this place had been flushed: then acknowledged commits are
- * damaged, and that must not be passed over in silence.
+ * a later batch exists which says that this place had been flushed, if only one without commits
+ * (a seal): then acknowledged commits are damaged, and that must not be passed over in silence. Nor
+ * may a batch of a later epoch exist: the index knows every epoch before its first batch is
+ * written, so it is not the index that it was.
  */
 #include <assert.h>
 #include <errno.h>
@@ -66,7 +68,7 @@ static int read_batch(struct replay *r, uint64_t pos, struct pws_batch_head *ret
 static bool is_successor(const struct pws_batch_head *h, const struct pws_journal_mark *m)
 {
 	return h->salt == m->salt && h->epoch == m->epoch && h->pos == m->pos &&
-	       h->first_seq == m->seq + 1 && h->prev_crc == m->crc && h->nr_commits &&
+	       h->first_seq == m->seq + 1 && h->prev_crc == m->crc &&
 	       h->last_seq - h->first_seq + 1 == h->nr_commits;
 }
 
@@ -90,10 +92,11 @@ static int replay_batch(struct replay *r, const struct pws_batch_head *h, pws_jo
 	return 0;
 }
 
-/* Worth reading whole? With @m: does it say that commit @m->seq + 1 had been flushed? */
+/* Worth reading whole? With @m: does it say that there was more than replay has found? */
 static bool is_wanted(const struct pws_batch_head *h, const struct pws_journal_mark *m)
 {
-	return !m || (h->salt == m->salt && h->epoch == m->epoch && h->flushed_seq > m->seq);
+	return !m || (h->salt == m->salt && (h->epoch > m->epoch ||
+					     (h->epoch == m->epoch && h->flushed_seq > m->seq)));
 }
 
 /* Looks through the whole ring for an intact batch that is wanted. 1, 0 or -errno */
@@ -128,8 +131,12 @@ static int judge_end(struct replay *r, const struct pws_journal_mark *m)
 
 	if (found <= 0)
 		return found;
-	pw_log_err("journal: damaged: commit %llu was on media and is not readable, commit %llu is",
-		   (unsigned long long)(m->seq + 1), (unsigned long long)h.first_seq);
+	if (h.epoch > m->epoch)
+		pw_log_err("journal: it goes on after the index: the index is an old copy, or lost "
+			   "its last changes");
+	else
+		pw_log_err("journal: damaged: commit %llu was on media and is not readable",
+			   (unsigned long long)(m->seq + 1));
 	return -EBADMSG;
 }
 

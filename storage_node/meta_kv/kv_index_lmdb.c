@@ -2,7 +2,8 @@
 /* kv_index_lmdb.c -- the index in an LMDB environment
  *
  * One database. Stored value: u64 seq | u32 CRC32C of key, seq and value | value; LMDB has no
- * checksums of its own. The state is a record whose key no table has (first byte 0).
+ * checksums of its own: index_check.c looks at its pages before it does. The state is a record
+ * whose key no table has (first byte 0).
  *
  * An apply runs in a thread of its own: one write transaction, committed with LMDB's fdatasync,
  * then a look at how much room there is. The loop reads through one read transaction, renewed when
@@ -15,9 +16,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +31,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 #include "common/uring.h"
+#include "storage_node/meta_kv/index_check.h"
 #include "storage_node/meta_kv/kv_commit.h"
 #include "storage_node/meta_kv/kv_index.h"
 
@@ -99,23 +103,38 @@ static uint32_t value_crc(struct pws_slice key, uint64_t seq, struct pws_slice v
 	return val.n ? pw_crc32c(crc, val.p, val.n) : crc;
 }
 
-static int decode(const MDB_val *k, const MDB_val *v, struct pws_kv_rec *ret)
+/* false: it is damaged */
+static bool split(struct pws_slice key, struct pws_slice stored, struct pws_kv_rec *ret)
 {
-	const uint8_t *p = v->mv_data;
-	struct pws_slice key = { k->mv_data, (uint32_t)k->mv_size };
+	const uint8_t *p = stored.p;
 	struct pws_slice val;
 	uint64_t seq;
 	uint32_t crc;
 
-	if (v->mv_size >= HEAD_BYTES) {
-		memcpy(&seq, p, sizeof(seq));
-		memcpy(&crc, p + sizeof(seq), sizeof(crc));
-		val = (struct pws_slice){ p + HEAD_BYTES, (uint32_t)(v->mv_size - HEAD_BYTES) };
-		if (crc == value_crc(key, seq, val)) {
-			*ret = (struct pws_kv_rec){ key, val, seq, seq };
-			return 0;
-		}
-	}
+	if (stored.n < HEAD_BYTES)
+		return false;
+	memcpy(&seq, p, sizeof(seq));
+	memcpy(&crc, p + sizeof(seq), sizeof(crc));
+	val = (struct pws_slice){ p + HEAD_BYTES, stored.n - HEAD_BYTES };
+	if (crc != value_crc(key, seq, val))
+		return false;
+	*ret = (struct pws_kv_rec){ key, val, seq, seq };
+	return true;
+}
+
+static bool is_row_right(struct pws_slice key, struct pws_slice stored)
+{
+	struct pws_kv_rec rec;
+
+	return split(key, stored, &rec);
+}
+
+static int decode(const MDB_val *k, const MDB_val *v, struct pws_kv_rec *ret)
+{
+	struct pws_slice key = { k->mv_data, (uint32_t)k->mv_size };
+
+	if (split(key, (struct pws_slice){ v->mv_data, (uint32_t)v->mv_size }, ret))
+		return 0;
 	pw_log_rl(PW_LOG_ERR, "index: a record of table '%c' is damaged",
 		  key.n ? *(const char *)key.p : '?');
 	return -EIO;
@@ -410,12 +429,24 @@ int pws_kv_index_apply_now(struct pws_kv_index *x, struct pws_kv_index_apply *a)
 
 /* Life --------------------------------------------------------------------------------------- */
 
+static int sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 /* The directory's own entry has to survive, too. */
 static int make_dir(const char *dir)
 {
 	char *parent;
 	char *slash;
-	int err = 0, fd;
+	int err;
 
 	if (mkdir(dir, 0700))
 		return errno == EEXIST ? 0 : -errno;
@@ -427,26 +458,23 @@ static int make_dir(const char *dir)
 		slash[1] = 0;
 	else if (slash)
 		*slash = 0;
-	fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	err = sync_dir(slash ? parent : ".");
 	free(parent);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		err = -errno;
-	close(fd);
 	return err;
 }
 
-static int sync_dir(const char *dir)
+/* Before LMDB believes what is in it. */
+static int check_file(const char *dir)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	char path[PATH_MAX], why[128];
+	int err;
 
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd))
-		err = -errno;
-	close(fd);
-	return err;
+	if ((size_t)snprintf(path, sizeof(path), "%s/data.mdb", dir) >= sizeof(path))
+		return -ENAMETOOLONG;
+	err = pws_index_check(path, is_row_right, why, sizeof(why));
+	if (err == -EBADMSG || err == -EINVAL)
+		pw_log_err("%s: %s", path, why);
+	return err == -ENOENT ? 0 : err;
 }
 
 static int open_env(struct pws_kv_index *x, const char *dir)
@@ -488,7 +516,9 @@ int pws_kv_index_open(struct pw_loop *loop, const char *dir, uint64_t map_bytes,
 		return -ENOMEM;
 	x->loop = loop;
 	x->map_bytes = map_bytes;
-	err = open_env(x, dir);
+	err = check_file(dir);
+	if (!err)
+		err = open_env(x, dir);
 	if (!err)
 		err = sync_dir(dir);
 	if (!err)

@@ -31,6 +31,7 @@ struct kv_lmdb {
 	uint64_t half_bytes;	     /* of the ring, for each overlay */
 	uint64_t active_pos;	     /* where the active overlay's first batch begins */
 
+	struct pw_timer seal; /* of a journal that has nothing to do */
 	uint64_t last_seq;
 	int err; /* the engine is dead: -EIO for every commit */
 	bool stopping;

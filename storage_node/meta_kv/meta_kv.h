@@ -81,7 +81,8 @@ struct pws_kv_fetch {
 };
 
 struct pws_kv_stats {
-	uint64_t commits, batches, flushes, checkpoints, replayed, journal_bytes, overlay_bytes;
+	uint64_t commits, batches, seals, flushes, checkpoints, replayed;
+	uint64_t journal_bytes, overlay_bytes;
 };
 
 struct pws_kv_ops {

@@ -3,6 +3,7 @@
 """Bits that flip.
 
     flip.py STORE FILE/BLOCK            flip a bit of that block in the store's file
+    flip.py bit FILE TEXT               a bit of TEXT, wherever it is in FILE; again: back
     flip.py make FILE NR                a file of NR blocks, each with its name and number in it
     flip.py check FILE NR [BAD...]      the blocks BAD give EIO, all others are right
     flip.py rewrite FILE BLOCK...       these blocks anew
@@ -46,6 +47,21 @@ def flip(store, where):
         for at in found:
             m[at + random.randrange(BLOCK)] ^= 1 << random.randrange(8)
         m.flush()
+
+
+def bit(path, text):
+    """The lowest bit of its first byte."""
+    with open(path, 'r+b') as f, mmap.mmap(f.fileno(), 0) as m:
+        for wanted in (text, bytes([text[0] ^ 1]) + text[1:]):
+            at = m.find(wanted)
+            if at < 0:
+                continue
+            while at >= 0:
+                m[at] ^= 1
+                at = m.find(wanted, at + 1)
+            m.flush()
+            return
+    sys.exit(f'flip: {text} is not in {path}')
 
 
 def make(path, nr):
@@ -114,6 +130,8 @@ def main():
         make(sys.argv[2], int(sys.argv[3]))
     elif what == 'check':
         check(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
+    elif what == 'bit':
+        bit(sys.argv[2], sys.argv[3].encode())
     elif what == 'rewrite':
         rewrite(*sys.argv[2:])
     else:

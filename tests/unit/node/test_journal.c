@@ -460,6 +460,59 @@ static void test_replay__damage_to_what_was_flushed_is_told(void **state)
 	}
 }
 
+static void test_seal__says_that_the_last_batch_was_flushed(void **state)
+{
+	struct world *w = *state;
+	uint64_t ends[NR_BATCHES + 1];
+	uint8_t *ring = vdisk_mem(w->disk) + RING_OFF;
+	struct pws_journal_mark mark;
+	struct pws_journal_end end;
+
+	write_batches(w, ends, true);
+	pws_journal_seal(w->j);
+	pws_journal_seal(w->j); /* one is on its way */
+	vloop_settle(w->loop);
+	assert_false(pws_journal_unsealed(w->j));
+	pws_journal_cut(w->j, &mark);
+	assert_int_equal(mark.pos, ends[NR_BATCHES] + PWS_BLOCK);
+	assert_int_equal(replay(w, &end), 0);
+	assert_int_equal(end.flushed_seq, NR_BATCHES);
+	assert_memory_equal(&end.mark, &mark, sizeof(mark));
+	for (uint32_t i = 0; i < NR_BATCHES; i++) {
+		ring[ends[i] + 100] ^= 4;
+		assert_int_equal(replay(w, &end), -EBADMSG);
+		ring[ends[i] + 100] ^= 4;
+	}
+	append(w, NR_BATCHES + 1); /* it goes on behind the seal */
+	vloop_settle(w->loop);
+	assert_int_equal(replay(w, &end), 0);
+	assert_int_equal(w->replayed, NR_BATCHES + 1);
+}
+
+static void test_replay__from_before_a_later_start_is_told(void **state)
+{
+	struct world *w = *state;
+	struct pws_journal_mark mark;
+	struct pws_journal_end end;
+	struct pws_journal *j;
+
+	append(w, 1);
+	vloop_settle(w->loop);
+	assert_int_equal(replay(w, &end), 0);
+	mark = end.mark;
+	mark.epoch++;
+	assert_int_equal(pws_journal_new(&w->o, &mark, &j), 0);
+	pws_journal_free(w->j);
+	w->j = j;
+	/* the index knows the new epoch before anything is written */
+	append(w, 2);
+	vloop_settle(w->loop);
+	assert_int_equal(replay_from(w, w->disk, &mark, &end), 0);
+	assert_int_equal(w->replayed, 1);
+	/* an index from before that start */
+	assert_int_equal(replay(w, &end), -EBADMSG);
+}
+
 static void test_replay__batches_given_up_earlier_stay_out(void **state)
 {
 	struct world *w = *state;
@@ -536,6 +589,8 @@ int main(void)
 		RING_TEST(test_replay__cut_anywhere_leaves_a_prefix),
 		RING_TEST(test_replay__flipped_bit_ends_it_before_that_batch),
 		RING_TEST(test_replay__damage_to_what_was_flushed_is_told),
+		RING_TEST(test_seal__says_that_the_last_batch_was_flushed),
+		RING_TEST(test_replay__from_before_a_later_start_is_told),
 		RING_TEST(test_replay__batches_given_up_earlier_stay_out),
 		RING_TEST(test_replay__other_version_is_refused),
 		RING_TEST(test_new__ring_must_hold_a_batch),

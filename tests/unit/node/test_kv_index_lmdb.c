@@ -241,13 +241,18 @@ static void test_damage__is_never_returned_as_data(void **state)
 	assert_int_equal(apply(m, true), 0);
 	pws_kv_map_free(m);
 	close_index();
-	damage("a value that can be found", 25, 10, 1);
 	assert_false(open_index());
+	damage("a value that can be found", 25, 10, 1);
 	assert_int_equal(pws_kv_index_get(w->x, (struct pws_slice){ "k000001", 7 }, &rec), -EIO);
 	assert_int_equal(pws_kv_index_next(w->x, (struct pws_slice){ "k", 1 },
 					   (struct pws_slice){ "l", 1 }, &rec),
 			 -EIO);
 	expect(2, "another", 8);
+	close_index();
+	/* with it the index does not open any more */
+	assert_int_equal(pws_kv_index_open(w->loop, w->index, PW_GIB, &w->x, &is_new), -EBADMSG);
+	damage("a value th`t can be found", 25, 10, 1);
+	assert_false(open_index());
 	close_index();
 	/* the state, too */
 	damage("PWI1", 4, 20, 1);
@@ -268,7 +273,7 @@ static void test_open__what_is_not_ours(void **state)
 		assert_int_equal(write(fd, w->dir, sizeof(w->dir)), sizeof(w->dir));
 	assert_int_equal(ftruncate(fd, 65536), 0);
 	close(fd);
-	assert_int_equal(pws_kv_index_open(w->loop, w->index, PW_GIB, &w->x, &is_new), -EINVAL);
+	assert_int_equal(pws_kv_index_open(w->loop, w->index, PW_GIB, &w->x, &is_new), -EBADMSG);
 	w->x = NULL;
 }
 

@@ -534,21 +534,6 @@ static void test_stop__everything_is_in_the_index(void **state)
 	rig_check(r);
 }
 
-static void test_open__lost_index_is_told(void **state)
-{
-	struct rig *r = *state;
-	struct pws_kv *kv;
-
-	rig_open(r);
-	rig_wait(r, rig_put(r, 1, 10));
-	assert_int_equal(rig_stop(r), 0);
-	index_store_free(r->store);
-	r->store = index_store_new();
-	index_store_use(r->store);
-	assert_int_equal(pws_kv_lmdb_open(r->loop, &r->o, &kv), -EBADMSG);
-	rig_history_ends(r, 0);
-}
-
 static void test_open__other_place_of_the_journal_is_refused(void **state)
 {
 	struct rig *r = *state;
@@ -587,7 +572,6 @@ int main(void)
 		RIG_TEST(test_failed_checkpoint__else_the_engine_ends),
 		RIG_TEST(test_index_full__adding_fails_removing_works),
 		RIG_TEST(test_stop__everything_is_in_the_index),
-		RIG_TEST(test_open__lost_index_is_told),
 		RIG_TEST(test_open__other_place_of_the_journal_is_refused),
 	};
 
