@@ -292,7 +292,7 @@ static void peer_connect(struct pwc_peer *p)
 
 	p->state = p->was_up ? PWC_PEER_WAITING : PWC_PEER_CONNECTING;
 	pwc_transport_pick(p);
-	err = pw_conn_connect(p->conn, p->host, p->opts.port, ++p->incarnation);
+	err = pw_conn_connect(p->conn, p->host, pwc_transport_port(p), ++p->incarnation);
 	if (err)
 		pwc_peer_lost(p, err, pwc_transport_why(p, err, why, sizeof(why)));
 }

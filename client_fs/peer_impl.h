@@ -70,6 +70,7 @@ void pwc_peer_stats_add_conn(struct pwc_peer *p);
 
 /* peer_transport.c */
 void pwc_transport_pick(struct pwc_peer *p); /* before a connect */
+uint16_t pwc_transport_port(const struct pwc_peer *p);
 /* The connection ended with @err. Return: true, go on with another transport at once. */
 bool pwc_transport_fall_back(struct pwc_peer *p, int err, const char *why);
 /* RDMA was demanded, and this host has none. */

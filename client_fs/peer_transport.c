@@ -21,6 +21,11 @@ void pwc_transport_pick(struct pwc_peer *p)
 	pw_conn_set_transport(p->conn, p->transport);
 }
 
+uint16_t pwc_transport_port(const struct pwc_peer *p)
+{
+	return p->transport == PW_TRANSPORT_RDMA ? PW_RDMA_PORT(p->opts.port) : p->opts.port;
+}
+
 /* A node that answered, and said no: it says the same over TCP. */
 static bool is_refusal(int err)
 {

@@ -39,6 +39,10 @@ enum pw_transport {
 	PW_TRANSPORT_NR
 };
 
+/* A node's port number is that of TCP; over RDMA it is reached at the next one, because iWARP devices
+ * share the ports of TCP. */
+#define PW_RDMA_PORT(port) ((uint16_t)((port) + 1))
+
 /* One message on its way out; embedded in the request that it belongs to. The answer to a request
  * may arrive before its done(): with zero copy the kernel still holds the payload then. Whoever
  * reuses the request or the payload waits for both. */

@@ -20,7 +20,7 @@ static int open_one(struct pws_node *n, enum pw_transport transport, uint16_t po
 static int open_rdma(struct pws_node *n, uint16_t port)
 {
 	struct pws_listen *l = &n->listen;
-	int err = open_one(n, PW_TRANSPORT_RDMA, port, &l->rdma);
+	int err = open_one(n, PW_TRANSPORT_RDMA, port ? PW_RDMA_PORT(port) : 0, &l->rdma);
 
 	if (err)
 		pw_rdma_why(err, l->no_rdma, sizeof(l->no_rdma));
@@ -56,5 +56,7 @@ bool pws_listen_is_open(const struct pws_node *n)
 
 uint16_t pws_listen_port(const struct pws_node *n)
 {
-	return pw_listener_port(n->listen.tcp ? n->listen.tcp : n->listen.rdma);
+	if (n->listen.tcp)
+		return pw_listener_port(n->listen.tcp);
+	return (uint16_t)(pw_listener_port(n->listen.rdma) - PW_RDMA_PORT(0));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* listen.h -- where a node can be reached: one address, over TCP, RDMA or both
  *
- * RDMA listens at the port number that TCP has: clients need to know one.
+ * RDMA listens at the port number behind that of TCP: clients need to know one. A node without TCP
+ * has a port number all the same, the one before that of its RDMA.
  * Thread: loop thread.
  */
 #ifndef PWS_LISTEN_H
