@@ -20,7 +20,7 @@
 
 static struct pw_list devices = PW_LIST_INIT(devices); /* pw_rdma_dev.node */
 
-/* Registrations --------------------------------------------------------------------------------- */
+/* Registrations ------------------------------------------------------------------------------- */
 
 static void area_unregister(struct pw_rdma_pd *pd, struct pw_rdma_area *a)
 {

@@ -4,6 +4,8 @@
  * Work requests complete in the order of the send queue. So everything that is on it is a job on
  * one list, in that order, with the number of its last work request; a completion with a number
  * ends all jobs up to it. The last request of every post is signalled: nothing stays unproved.
+ * READs are the exception, each is signalled and ends by itself: soft-iWARP reports a SEND when it
+ * has left, and a READ that was posted before it when its data is there.
  */
 #ifndef PW_XPRT_RDMA_IMPL_H
 #define PW_XPRT_RDMA_IMPL_H
@@ -103,6 +105,7 @@ struct pw_rdma_tx {
 	struct pw_flush flush;
 	struct pw_list queue; /* pw_send.node; borrows until done */
 	struct pw_list flying; /* pw_rdma_job.node, in the order of the send queue */
+	struct pw_list reading; /* pw_rdma_job.node; READs, which may be reported late */
 	struct pw_list free; /* pw_rdma_out.free_node */
 	struct pw_list grants; /* pw_rdma_slot.grant_node: to be bound */
 	struct pw_list tell; /* pw_rdma_slot.grant_node: bound, the client is to know */
@@ -210,7 +213,7 @@ void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots);
 /* At most one work request. Return: 0; -errno. */
 int pw_rdma_right_open(struct pw_rdma *x, struct pw_rdma_right *r, const void *p, uint32_t len,
 		       int access);
-/* Return: true, a work request does it, pw_rdma_right_end() when that is done; false, it is over. */
+/* Return: true, a work request does it, then pw_rdma_right_end(); false, it is over. */
 bool pw_rdma_right_close(struct pw_rdma *x, struct pw_rdma_right *r);
 void pw_rdma_right_end(struct pw_rdma *x, struct pw_rdma_right *r);
 /* Its window goes; nothing is under way. */

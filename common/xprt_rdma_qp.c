@@ -3,8 +3,9 @@
  * enlarged when the peer has proved itself, drained and destroyed at the end
  *
  * The end: the queue pair is told to end -> everything that was posted comes back as a completion
- * -> windows go -> it is destroyed. Where completions cannot be relied on any more (a post failed half way, the
- * device was removed) destroying it is the proof that the device touches nothing any more.
+ * -> windows go -> it is destroyed. Where completions cannot be relied on any more (a post failed
+ * half way, the device was removed) destroying it is the proof that the device touches nothing any
+ * more.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -205,7 +206,8 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 	} else if (x->more) {
 		pw_rdma_cq_work(x);
 	}
-	return x->broken || (!x->rx.out && x->tx.completed == x->tx.posted);
+	return x->broken || (!x->rx.out && x->tx.completed == x->tx.posted &&
+			     pw_list_empty(&x->tx.reading));
 }
 
 void pw_rdma_qp_fini(struct pw_rdma *x)
