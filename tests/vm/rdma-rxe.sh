@@ -8,9 +8,8 @@
 requires root netns rdma ss ib_write_bw ib_read_bw ib_send_bw ibv_rc_pingpong rping
 
 two_hosts rxe
-cm_ping
+cm_ping 10 4096
 rc_pingpong
 for program in ib_write_bw ib_read_bw ib_send_bw; do
 	perftest $program
 done
-perftest ib_write_bw -R

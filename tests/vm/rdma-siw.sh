@@ -5,11 +5,9 @@
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/hosts.sh"
 . "$(dirname "$0")/lib/rdma_tools.sh"
-requires root netns rdma ss ib_write_bw ib_read_bw ib_send_bw ibv_rc_pingpong rping
+requires root netns rdma rping
 
 two_hosts siw
 # iWARP connects through the connection manager only
-cm_ping
-for program in ib_write_bw ib_read_bw ib_send_bw; do
-	perftest $program -R
-done
+cm_ping 10 64
+cm_ping 20 65000
