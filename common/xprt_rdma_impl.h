@@ -146,6 +146,7 @@ struct pw_rdma {
 	bool closing, closed;
 	bool broken; /* completions cannot be relied on: destroying the queue pair is the proof */
 	bool flushed; /* the queue pair was told to end */
+	bool unproved; /* a post failed half way: what is on the queue has no signal behind it */
 	int err;
 	char why[192];
 	struct pw_ready ready; /* steps the close, or goes on polling */
@@ -229,6 +230,8 @@ void pw_rdma_send(struct pw_xprt *base, struct pw_send *s);
 void pw_rdma_kick(struct pw_rdma *x); /* there is something to send */
 /* The next work request, zeroed, with its number; there is room. */
 struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x);
+/* On a queue pair that was told to end: a request whose completion proves all before it. */
+int pw_rdma_post_last(struct pw_rdma *x);
 void pw_rdma_on_sent(struct pw_rdma *x, const struct ibv_wc *wc);
 /* The queue pair is gone: ends what was on it. */
 void pw_rdma_tx_end(struct pw_rdma *x);

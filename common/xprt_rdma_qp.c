@@ -3,9 +3,9 @@
  * enlarged when the peer has proved itself, drained and destroyed at the end
  *
  * The end: the queue pair is told to end -> everything that was posted comes back as a completion
- * -> windows go -> it is destroyed. Where completions cannot be relied on any more (a post failed
- * half way, the device was removed) destroying it is the proof that the device touches nothing any
- * more.
+ * -> windows go -> it is destroyed. Where completions cannot be relied on any more (the device was
+ * removed, its completion queue is broken) destroying it is the proof that the device touches
+ * nothing any more.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -201,6 +201,8 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 		if (x->state >= PW_RDMA_CONNECTING)
 			x->v->cm_disconnect(x->id);
 		if (x->v->modify_qp(x->qp, &a, IBV_QP_STATE))
+			x->broken = true;
+		else if (x->unproved && pw_rdma_post_last(x))
 			x->broken = true;
 		pw_rdma_cq_work(x);
 	} else if (x->more) {

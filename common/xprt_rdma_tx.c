@@ -61,16 +61,28 @@ static void post(struct pw_rdma *x)
 	if (!err)
 		err = -ibv_post_send(x->qp, tx->wr, &bad);
 	note_keys(tx);
-	if (!err)
-		tx->posted += tx->nr_wr;
+	tx->posted += err ? (uint64_t)(bad - tx->wr) : tx->nr_wr;
 	tx->nr_wr = 0;
 	if (!err)
 		return;
-	/* The first ones are on the queue, without a signal behind them: only the end of the queue
-	 * pair proves that they are done. */
-	if (bad != tx->wr)
-		x->broken = true;
+	/* the first ones are on the queue, without a signal behind them */
+	x->unproved = bad != tx->wr;
 	pw_rdma_failf(x, err, "the device took no work: %s", strerror(-err));
+}
+
+int pw_rdma_post_last(struct pw_rdma *x)
+{
+	struct ibv_send_wr wr = {
+		.wr_id = SEND_BIT | (x->tx.posted + 1),
+		.opcode = IBV_WR_SEND,
+		.send_flags = IBV_SEND_SIGNALED,
+	};
+	struct ibv_send_wr *bad;
+	int err = -ibv_post_send(x->qp, &wr, &bad);
+
+	if (!err)
+		x->tx.posted++;
+	return err;
 }
 
 struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x)
