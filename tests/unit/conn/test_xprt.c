@@ -104,7 +104,8 @@ static void test_calls__of_any_size(void **state)
 	assert_int_equal(side_stats(&client).msgs_tx, 200);
 	assert_int_equal(side_stats(&client).msgs_rx, 200);
 	assert_int_equal(side_stats(&node).msgs_rx, 200);
-	assert_string_equal(pw_xprt_name(client.x), xprt_world.name);
+	assert_int_equal(strncmp(pw_xprt_name(client.x), xprt_world.name, strlen(xprt_world.name)),
+			 0);
 }
 
 static void test_calls__whose_buffers_go_elsewhere(void **state)

@@ -439,11 +439,13 @@ int rig_listen(const char *host, uint16_t port, struct pw_xprt_listener **ret)
 	return pw_xprt_listen(rig_loop, host, port, xprt_world.transport, on_accept, NULL, ret);
 }
 
-/* What a hand-shake brings. */
-static void grant_slots(void)
+void rig_grant_slots(void)
 {
+	if (client.x)
+		pw_xprt_set_up(client.x, RIG_SLOTS);
+	if (!node.x)
+		return;
 	pw_xprt_set_up(node.x, RIG_SLOTS);
-	pw_xprt_set_up(client.x, RIG_SLOTS);
 	for (uint16_t i = 0; i < RIG_SLOTS; i++)
 		pw_xprt_grant(node.x, i, node.slot[i], RIG_BUF);
 }
@@ -455,7 +457,7 @@ void rig_connect_pair(void)
 	rig_client_connect("127.0.0.1", pw_xprt_listener_port(rig_listener));
 	run_until(both_connected);
 	assert_true(client.connected && node.connected);
-	grant_slots();
+	rig_grant_slots();
 }
 
 int rig_set_up(void **state)

@@ -12,8 +12,10 @@
 #include "common/xprt.h"
 #include "xprt_world.h"
 
-#define RIG_BUF	   (4u << 20)
-#define RIG_SLOTS  8u
+#define RIG_BUF (4u << 20)
+#ifndef RIG_SLOTS
+#define RIG_SLOTS 8u
+#endif
 #define RIG_SPARES 4u
 
 enum guess {
@@ -100,6 +102,8 @@ bool rig_answer(void);
 void rig_client_connect(const char *host, uint16_t port);
 /* For the node's end; takes one connection at a time and drops others. */
 int rig_listen(const char *host, uint16_t port, struct pw_xprt_listener **ret);
+/* What a hand-shake brings, for those of our ends that there are. */
+void rig_grant_slots(void);
 /* Both ends are ours, slots are granted. */
 void rig_connect_pair(void);
 

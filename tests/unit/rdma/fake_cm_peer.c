@@ -226,8 +226,11 @@ void fake_power_off(struct rdma_cm_id *ib)
 {
 	struct fake_id *id = fake_id_of(ib);
 
-	if (id->peer)
+	if (id->peer) {
 		id->peer->peer = NULL;
+		if (id->peer->state == FAKE_ID_REQ_SENT)
+			fake_cm_tell(id->peer, RDMA_CM_EVENT_UNREACHABLE, -ETIMEDOUT);
+	}
 	id->peer = NULL;
 	if (ib->qp)
 		pw_container_of(ib->qp, struct fake_qp, ib)->silent = true;

@@ -321,6 +321,19 @@ static enum ibv_wc_opcode wc_opcode(enum ibv_wr_opcode op)
 	}
 }
 
+static void report_arrivals(struct fake_qp *qp, bool now)
+{
+	while (!pw_list_empty(&qp->arrivals)) {
+		struct fake_arrival *a = pw_list_first(&qp->arrivals, struct fake_arrival, node);
+
+		if (a->report_turn > fake.turn && !now)
+			break;
+		pw_list_del(&a->node);
+		fake_cq_put(qp->ib.recv_cq, qp, &a->wc, true, a->idx, a->solicited);
+		free(a);
+	}
+}
+
 static void report_request(struct fake_qp *qp, struct fake_swr *s)
 {
 	struct ibv_wc wc = {
@@ -340,6 +353,9 @@ static void report_request(struct fake_qp *qp, struct fake_swr *s)
 	if (!s->status && s->wr.opcode == IBV_WR_RDMA_READ)
 		scatter(s->sge, s->wr.num_sge, s->copy, s->len);
 	s->state = FAKE_WR_REPORTED;
+	/* a message that was acknowledged is on the queue of the peer */
+	if (!s->status && qp->peer)
+		report_arrivals(qp->peer, true);
 	if (s->status || qp->all_signaled || (s->wr.send_flags & IBV_SEND_SIGNALED))
 		fake_cq_put(qp->ib.send_cq, qp, &wc, false, qp->sq_reported, false);
 	else
@@ -364,15 +380,8 @@ static void report(struct fake_qp *qp, bool send, bool recv, bool now)
 			break;
 		report_request(qp, s);
 	}
-	while (recv && !pw_list_empty(&qp->arrivals)) {
-		struct fake_arrival *a = pw_list_first(&qp->arrivals, struct fake_arrival, node);
-
-		if (a->report_turn > fake.turn && !now)
-			break;
-		pw_list_del(&a->node);
-		fake_cq_put(qp->ib.recv_cq, qp, &a->wc, true, a->idx, a->solicited);
-		free(a);
-	}
+	if (recv)
+		report_arrivals(qp, now);
 }
 
 void fake_report_now(struct ibv_cq *cq)

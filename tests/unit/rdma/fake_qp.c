@@ -268,7 +268,6 @@ int fake_post_send(struct ibv_qp *ib, struct ibv_send_wr *wr, struct ibv_send_wr
 	for (; wr; wr = wr->next) {
 		int err = PW_FAULT_ERR("fake.post_send", -ENOMEM);
 
-		qp->unreliable |= err != 0;
 		if (!err)
 			err = check_send(qp, wr);
 		if (!err && qp->sq_tail - qp->sq_head >= qp->cap.max_send_wr) {
@@ -276,6 +275,7 @@ int fake_post_send(struct ibv_qp *ib, struct ibv_send_wr *wr, struct ibv_send_wr
 			err = -ENOMEM;
 		}
 		if (err) {
+			qp->unreliable = true;
 			*bad = wr;
 			return -err;
 		}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_xprt_rdma.c -- what only an RDMA transport has: where payloads go, what a device may do
+ *
+ * Both ends are ours. The rig and its world check each of these: no work request and no right of a
+ * peer refers to memory that was given back, nothing leaks, no queue overflows, no message meets an
+ * empty receive queue.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../conn/xprt_rig.h"
+#include "common/xprt_rdma_impl.h"
+#include "world_rdma.h"
+
+static bool all_answered(void)
+{
+	return (rig_nr_answered == rig_nr_calls && client.nr_done == client.nr_sent &&
+		node.nr_done == node.nr_sent) ||
+	       client.closed || node.closed;
+}
+
+static bool both_closed(void)
+{
+	return client.closed && node.closed;
+}
+
+static bool client_closed(void)
+{
+	return client.closed;
+}
+
+static void finish_calls(void)
+{
+	run_until(all_answered);
+	if (client.closed || node.closed)
+		fail_msg("client: '%s', node: '%s'", client.why, node.why);
+}
+
+static void call_all(uint32_t write_len, uint32_t read_len)
+{
+	for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
+		rig_call(slot, slot * 100, slot & 1 ? write_len : 0, slot & 1 ? 0 : read_len);
+}
+
+static void forget(void)
+{
+	side_close(&client, -ECANCELED);
+	side_close(&node, -ECANCELED);
+	client.connected = client.closed = node.connected = node.closed = false;
+	client.nr_sent = client.nr_done = client.nr_failed = 0;
+	node.nr_sent = node.nr_done = node.nr_failed = 0;
+	rig_nr_answered = rig_nr_calls;
+}
+
+/* Where payloads go --------------------------------------------------------------------------- */
+
+static void test_write__lands_in_the_slot_without_a_copy(void **state)
+{
+	rig_connect_pair();
+	rig_call(1, 0, 65536, 0);
+	rig_call(2, 700, 1u << 20, 0);
+	finish_calls();
+	assert_int_equal(fake_stats.bytes_write, 65536 + (1u << 20));
+	assert_int_equal(fake_stats.wr_write, 2);
+	assert_int_equal(fake_stats.wr_read, 0);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	assert_int_equal(side_stats(&node).copied_bytes, 0);
+}
+
+static void test_read__is_pushed_into_a_window(void **state)
+{
+	uint64_t bound;
+
+	if (!fake_opts.max_mw)
+		skip();
+	rig_connect_pair();
+	run_turns(20);
+	bound = fake_stats.wr_bind;
+	rig_call(1, 0, 0, 65536);
+	rig_call(2, 0, 0, 1u << 20);
+	finish_calls();
+	assert_int_equal(fake_stats.bytes_write, 65536 + (1u << 20));
+	assert_int_equal(fake_stats.wr_read, 0);
+	/* one for each, and it ended with the answer (the rig looks) */
+	assert_int_equal(fake_stats.wr_bind - bound, 2);
+	assert_int_equal(fake_stats.wr_send_inv + fake_stats.wr_inv, 2);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	assert_int_equal(side_stats(&node).copied_bytes, 0);
+}
+
+static void test_read__is_pulled_without_windows(void **state)
+{
+	if (fake_opts.max_mw)
+		skip();
+	rig_connect_pair();
+	rig_call(1, 0, 0, 65536);
+	rig_call(2, 0, 0, 1u << 20);
+	finish_calls();
+	assert_int_equal(fake_stats.bytes_read, 65536 + (1u << 20));
+	assert_int_equal(fake_stats.bytes_write, 0);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+}
+
+static void test_small_payloads__travel_in_the_message(void **state)
+{
+	rig_connect_pair();
+	call_all(4096, 4096);
+	finish_calls();
+	assert_int_equal(fake_stats.wr_write, 0);
+	assert_int_equal(fake_stats.wr_read, 0);
+}
+
+static void test_areas__are_registered_in_pieces(void **state)
+{
+	uint64_t before;
+
+	fake_opts.mr_fails_above = 300u << 20;
+	rig_connect_pair();
+	before = fake_stats.reg_mr;
+	for (uint32_t i = 0; i < 8; i++) {
+		call_all(200000, 200000);
+		finish_calls();
+	}
+	/* 3 GiB in pieces that the device takes; what needs none of its own needed none */
+	if (fake_opts.max_mw)
+		assert_in_range(fake_stats.reg_mr - before, 0, 64);
+}
+
+static void test_buffers_that_go_elsewhere__leave_no_right_behind(void **state)
+{
+	rig_connect_pair();
+	rig_take_buffers = true;
+	for (uint32_t i = 0; i < 10; i++) {
+		call_all(50000, 50000);
+		finish_calls();
+	}
+}
+
+/* Queues -------------------------------------------------------------------------------------- */
+
+static void test_send_queue__full_waits_and_goes_on(void **state)
+{
+	fake_opts.max_qp_wr = PW_RDMA_DEPTH_MAX;
+	rig_connect_pair();
+	for (uint32_t i = 0; i < 5; i++) {
+		/* nothing is reported done while everything is posted */
+		fake_opts.hold = true;
+		fake_opts.retry_turns = 0;
+		call_all(100000, 100000);
+		run_turns(50);
+		fake_opts.hold = false;
+		finish_calls();
+	}
+	assert_int_equal(fake_stats.sq_full, 0);
+	assert_in_range(fake_stats.max_sq_used, 60, PW_RDMA_DEPTH_MAX);
+}
+
+static void test_credits__never_run_out(void **state)
+{
+	rig_connect_pair();
+	for (uint32_t i = 0; i < 20; i++) {
+		call_all(1 + i, 1 + i);
+		finish_calls();
+	}
+	assert_int_equal(fake_stats.rnr, 0);
+}
+
+static void test_doorbells__are_fewer_than_requests(void **state)
+{
+	uint64_t before;
+
+	rig_connect_pair();
+	run_turns(50);
+	before = fake_stats.doorbells;
+	call_all(8192, 8192);
+	run_turns(1);
+	/* the client's 63 calls, each with two requests or three, leave with a few */
+	assert_in_range(fake_stats.doorbells - before, 1, 8);
+	finish_calls();
+}
+
+/* Ends ---------------------------------------------------------------------------------------- */
+
+static void test_done__comes_when_the_device_has_let_go(void **state)
+{
+	rig_connect_pair();
+	run_turns(50);
+	fake_opts.hold = true;
+	fake_opts.retry_turns = 0;
+	call_all(100000, 100000);
+	run_turns(100);
+	assert_int_equal(client.nr_done + client.nr_failed, 0);
+	side_close(&client, -ECANCELED);
+	/* all of them, and the world saw that nothing referred to them */
+	assert_int_equal(client.nr_failed, RIG_SLOTS - 1);
+	fake_opts.hold = false;
+}
+
+static void test_queue_pair_breaks__at_each_turn(void **state)
+{
+	for (uint32_t turns = 0; turns < 40; turns++) {
+		rig_connect_pair();
+		call_all(turns & 1 ? 300 : 30000, 30000);
+		run_turns(turns);
+		fake_break_qps();
+		run_until(both_closed);
+		assert_true(client.err < 0 && node.err < 0);
+		forget();
+	}
+}
+
+static uint32_t turns_to_removal;
+
+static void remove_device(bool silent)
+{
+	rig_connect_pair();
+	call_all(30000, 30000);
+	run_turns(turns_to_removal);
+	fake_remove_device(silent);
+	run_until(both_closed);
+	/* else what broke may be seen before its reason */
+	if (silent) {
+		assert_int_equal(client.err, -ENODEV);
+		assert_int_equal(node.err, -ENODEV);
+	}
+	forget();
+	/* nobody gets it any more */
+	rig_client_connect("127.0.0.1", pw_xprt_listener_port(rig_listener));
+	run_until(client_closed);
+	assert_int_equal(client.err, -ENODEV);
+}
+
+static void test_device_removed__while_idle(void **state)
+{
+	turns_to_removal = 100;
+	remove_device(false);
+}
+
+static void test_device_removed__in_the_middle(void **state)
+{
+	turns_to_removal = 3;
+	remove_device(false);
+}
+
+/* No completion comes any more: only the end of the queue pair is a proof. */
+static void test_device_removed__says_nothing_more(void **state)
+{
+	turns_to_removal = 4;
+	remove_device(true);
+}
+
+static void test_peer_closes__what_it_said_before_arrives(void **state)
+{
+	struct pw_cmd cmd;
+
+	for (uint32_t turns = 0; turns < 20; turns++) {
+		rig_connect_pair();
+		client.nr_msgs = 0;
+		make_rsp(&cmd, 1, 0);
+		side_send(&node, &cmd);
+		run_until(all_answered); /* it is done: the device has delivered it */
+		side_close(&node, -ECANCELED);
+		run_until(client_closed);
+		assert_int_equal(client.nr_msgs, 1);
+		forget();
+	}
+}
+
+/* No RDMA ------------------------------------------------------------------------------------- */
+
+static void test_no_library__says_so_at_once(void **state)
+{
+	struct pw_xprt_listener *l;
+
+	fake_opts.no_library = true;
+	assert_int_equal(rig_listen("127.0.0.1", 0, &l), -ENOSYS);
+	fake_opts.no_library = false;
+}
+
+static void test_no_device__is_what_the_reason_says(void **state)
+{
+	fake_opts.no_device = true;
+	rig_client_connect("127.0.0.1", 7470);
+	run_until(client_closed);
+	assert_int_equal(client.err, -ENODEV);
+	assert_non_null(strstr(client.why, "no RDMA device"));
+}
+
+static void test_lost_request__is_a_timeout(void **state)
+{
+	struct pw_xprt_listener *l;
+
+	assert_int_equal(rig_listen("127.0.0.1", 0, &l), 0);
+	fake_opts.blackhole = true;
+	rig_client_connect("127.0.0.1", pw_xprt_listener_port(l));
+	run_until(client_closed);
+	assert_int_equal(client.err, -ETIMEDOUT);
+	pw_xprt_listener_free(l);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_write__lands_in_the_slot_without_a_copy),
+		TEST(test_read__is_pushed_into_a_window),
+		TEST(test_read__is_pulled_without_windows),
+		TEST(test_small_payloads__travel_in_the_message),
+		TEST(test_areas__are_registered_in_pieces),
+		TEST(test_buffers_that_go_elsewhere__leave_no_right_behind),
+		TEST(test_send_queue__full_waits_and_goes_on),
+		TEST(test_credits__never_run_out),
+		TEST(test_doorbells__are_fewer_than_requests),
+		TEST(test_done__comes_when_the_device_has_let_go),
+		TEST(test_queue_pair_breaks__at_each_turn),
+		TEST(test_device_removed__while_idle),
+		TEST(test_device_removed__in_the_middle),
+		TEST(test_device_removed__says_nothing_more),
+		TEST(test_peer_closes__what_it_said_before_arrives),
+		TEST(test_no_library__says_so_at_once),
+		TEST(test_no_device__is_what_the_reason_says),
+		TEST(test_lost_request__is_a_timeout),
+	};
+
+	rig_set_seed(3);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
