@@ -168,6 +168,7 @@ static int dev_find(const struct pw_verbs *v, struct ibv_context *ctx, struct pw
 	dev->v = v;
 	dev->ctx = ctx;
 	dev->name = v->get_device_name(ctx->device);
+	dev->iwarp = ctx->device->transport_type == IBV_TRANSPORT_IWARP;
 	dev->windows = dev->attr.max_mw > 0 &&
 		       caps & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	dev->send_inv = dev->windows && caps & IBV_DEVICE_MEM_MGT_EXTENSIONS;

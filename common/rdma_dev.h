@@ -28,6 +28,7 @@ struct pw_rdma_dev {
 	const char *name; /* "rxe0" */
 	bool windows; /* type 2 */
 	bool send_inv; /* a SEND can end the peer's window */
+	bool iwarp; /* what is posted to a queue pair that has ended may never come back */
 	bool dead; /* removed */
 	struct pw_rdma_pd *shared; /* NULL: none yet */
 };

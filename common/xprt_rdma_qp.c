@@ -3,8 +3,8 @@
  * enlarged when the peer has proved itself, drained and destroyed at the end
  *
  * The end: the queue pair is told to end -> everything that was posted comes back as a completion
- * -> windows go -> it is destroyed. Where completions cannot be relied on any more (the device was
- * removed, its completion queue is broken) destroying it is the proof that the device touches
+ * -> windows go -> it is destroyed. Where completions cannot be relied on (iWARP; the device was
+ * removed; its completion queue is broken) destroying it is the proof that the device touches
  * nothing any more.
  */
 #include <errno.h>
@@ -203,6 +203,10 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 		if (x->v->modify_qp(x->qp, &a, IBV_QP_STATE))
 			x->broken = true;
 		else if (x->unproved && pw_rdma_post_last(x))
+			x->broken = true;
+		/* The peer's end ends the queue pair at any time, and soft-iWARP flushes it once:
+		 * what we post behind that stays there without an error. */
+		if (x->pd->dev->iwarp)
 			x->broken = true;
 		pw_rdma_cq_work(x);
 	} else if (x->more) {
