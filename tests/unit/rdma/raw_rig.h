@@ -3,7 +3,7 @@
 #ifndef RAW_RIG_H
 #define RAW_RIG_H
 
-#include "../conn/xprt_rig.h"
+#include "tests/unit/conn/xprt_rig.h"
 #include "common/rdma_wire.h"
 #include "raw_end.h"
 #include "world_rdma.h"

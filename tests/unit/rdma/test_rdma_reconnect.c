@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../conn/xprt_rig.h"
+#include "tests/unit/conn/xprt_rig.h"
 #include "world_rdma.h"
 
 static bool all_answered(void)

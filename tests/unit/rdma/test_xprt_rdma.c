@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "../conn/xprt_rig.h"
+#include "tests/unit/conn/xprt_rig.h"
 #include "common/xprt_rdma_impl.h"
 #include "world_rdma.h"
 

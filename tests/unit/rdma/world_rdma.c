@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "../conn/xprt_world.h"
+#include "tests/unit/conn/xprt_world.h"
 #include "common/mem.h"
 #include "world_rdma.h"
 
