@@ -16,10 +16,17 @@ reconnects() { client_says c status nodes 0 reconnects; }
 write_one() { dd if="$TMPDIR/wanted" of="$TMPDIR/mnt/$1" bs=1M oflag=direct status=none; }
 
 write_one plain
-netem loss 1% delay 1ms reorder 10%
-write_one lossy
-netem
-same_bytes "$TMPDIR/mnt/"{plain,lossy}
+# soft-RoCE takes a packet out of order for a lost one, and goes back to it: small numbers suffice
+head -c $MB "$TMPDIR/wanted" >"$TMPDIR/part"
+for bad in "loss 0.2%" "delay 1ms reorder 99% gap 200"; do
+	# shellcheck disable=SC2086
+	netem $bad
+	dd if="$TMPDIR/part" of="$TMPDIR/mnt/lossy" bs=1M oflag=direct status=none
+	dd if="$TMPDIR/mnt/lossy" bs=1M iflag=direct status=none | cmp - "$TMPDIR/part" ||
+		fail "wrong bytes with $bad"
+	netem
+done
+same_bytes "$TMPDIR/mnt/plain"
 on_rdma
 
 link_set down
@@ -48,7 +55,7 @@ same_bytes "$TMPDIR/mnt/"killed-{1,2,3}
 kill_client c
 wait_for 20 '[ "$(node_says status clients 0 state)" = away ]' || fail "the node did not notice"
 start_client c "$TMPDIR/mnt" io_uring=on,transport=rdma
-same_bytes "$TMPDIR/mnt/"{plain,lossy,waits,killed-1}
+same_bytes "$TMPDIR/mnt/"{plain,waits,killed-1}
 stop_client c
 same "$OBJECTS_BEFORE" "$(rdma_objects b)" "objects of the device after all clients are gone"
 
