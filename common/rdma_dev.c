@@ -37,7 +37,7 @@ static int area_register_as(struct pw_rdma_pd *pd, struct pw_rdma_area *a,
 	uint32_t nr = (uint32_t)((m->len + piece - 1) / piece);
 	int err = PW_FAULT_ERR("rdma.area", -ENOMEM);
 
-	a->mr = err ? NULL : calloc(nr, sizeof(*a->mr));
+	a->mr = err ? NULL : calloc(nr, sizeof(struct ibv_mr *));
 	if (!a->mr)
 		return -ENOMEM;
 	a->piece_bytes = piece;
@@ -217,7 +217,7 @@ int pw_rdma_pd_get(const struct pw_verbs *v, struct ibv_context *ctx, bool node,
 	if (!pd)
 		err = pd_new(dev, shared, &pd);
 	dev_put(dev);
-	if (err)
+	if (!pd)
 		return err;
 	pd->refs++;
 	*ret = pd;

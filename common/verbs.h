@@ -97,7 +97,9 @@ const char *pw_verbs_why(void);
 /* The errno of a call that returned NULL or -1, negative; -EIO if it set none. */
 static inline int pw_verbs_err(void)
 {
-	return errno ? -errno : -EIO;
+	int err = errno;
+
+	return err ? -err : -EIO;
 }
 
 #endif

@@ -200,9 +200,8 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 		/* tells the peer; fails where there is no connection */
 		if (x->state >= PW_RDMA_CONNECTING)
 			x->v->cm_disconnect(x->id);
-		if (x->v->modify_qp(x->qp, &a, IBV_QP_STATE))
-			x->broken = true;
-		else if (x->unproved && pw_rdma_post_last(x))
+		if (x->v->modify_qp(x->qp, &a, IBV_QP_STATE) ||
+		    (x->unproved && pw_rdma_post_last(x)))
 			x->broken = true;
 		/* The peer's end ends the queue pair at any time, and soft-iWARP flushes it once:
 		 * what we post behind that stays there without an error. */

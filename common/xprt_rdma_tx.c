@@ -252,7 +252,7 @@ static int put_write(struct pw_rdma *x, struct pw_rdma_out *out, const struct pw
 		     uint64_t to, uint32_t rkey)
 {
 	struct ibv_send_wr *wr;
-	uint32_t lkey;
+	uint32_t lkey = 0;
 	int err = payload_key(x, out, s, &lkey);
 
 	if (err)
