@@ -3,7 +3,7 @@
 
 import statistics
 
-FLOORS = ('raw', 'null', 'tcp')
+FLOORS = ['raw', 'null', 'tcp']  # the last one is the wire: tcp or rdma
 NO_VALUE = '-'
 
 
@@ -32,10 +32,10 @@ def speed_pairs(rounds, floor):
 
 
 def latency_ratio(rounds):
-    """p50 over the sum of the two floors under it: one socket round trip, one null request."""
+    """p50 over the sum of the two floors under it: one round trip, one null request."""
     found = []
     for r in rounds:
-        parts = [(r.get(t) or {}).get('p50_us') for t in ('pagewire', 'tcp', 'null')]
+        parts = [(r.get(t) or {}).get('p50_us') for t in ('pagewire', FLOORS[2], 'null')]
         if all(parts):
             found.append((parts[0], parts[1] + parts[2]))
     if not found:
@@ -63,7 +63,7 @@ def cpu_per_gib(rounds, side):
 
 def summarize(row, rounds):
     out = {'row': row.name, 'targets': {}, 'ratios': {}}
-    for target in ('pagewire',) + FLOORS:
+    for target in ['pagewire'] + FLOORS:
         speeds = values(rounds, target, 'mib_s')
         if speeds:
             p50 = values(rounds, target, 'p50_us')
@@ -106,20 +106,20 @@ def print_data(summaries):
     lines = []
     for s in summaries:
         line = [s['row']]
-        for target in ('pagewire',) + FLOORS:
+        for target in ['pagewire'] + FLOORS:
             t = s['targets'].get(target)
             line.append(f'{t["mib_s_best"]:.0f} {t["mib_s_median"]:.0f}' if t else NO_VALUE)
         lines.append(line)
-    print_table(['row', 'pagewire', 'raw', 'null', 'tcp'], lines)
+    print_table(['row', 'pagewire'] + FLOORS, lines)
 
     print('p50 of one operation, best of the rounds, us')
     lines = []
     for s in summaries:
         line = [s['row']]
-        for target in ('pagewire',) + FLOORS:
+        for target in ['pagewire'] + FLOORS:
             line.append(number((s['targets'].get(target) or {}).get('p50_us_best'), 1))
         lines.append(line)
-    print_table(['row', 'pagewire', 'raw', 'null', 'tcp'], lines)
+    print_table(['row', 'pagewire'] + FLOORS, lines)
 
     if any('pagewire' in s['targets'] for s in summaries):
         print_ratios(summaries)
@@ -137,7 +137,7 @@ def print_ratios(summaries):
                      [pair(s['ratios']['p50']), number(s['copied']['client']),
                       number(s['copied']['node']), number(cpu['client']), number(cpu['node']),
                       number(cpu['app'])])
-    print_table(['row', '/raw', '/null', '/tcp', 'p50/(tcp+null)', 'copies client',
+    print_table(['row'] + ['/' + f for f in FLOORS] + [f'p50/({FLOORS[2]}+null)', 'copies client',
                  'copies node', 'cpu client', 'cpu node', 'cpu app'], lines)
 
 

@@ -97,6 +97,18 @@ def run_tcp(row, build, seconds):
     return json.loads(p.stdout)
 
 
+def run_rdma(row, hosts, seconds, work):
+    """The same bytes by perftest over the same two devices; None where it has no match."""
+    if row.fsync or not row.direct:
+        return None
+    if row.bs == 4096 and row.depth == 1:
+        return hosts.round_trip(row.bs, work)
+    if row.depth == 1 or row.bs == 4096:
+        return None
+    program = 'ib_write_bw' if is_write(row) else 'ib_read_bw'
+    return hosts.bandwidth(program, row.bs, int(max(seconds, 1)), work)
+
+
 def run_metabench(build, path, procs, files):
     p = subprocess.run([os.path.join(build, 'tests/perf/metabench'), '--json', '--procs',
                         str(procs), '--files', str(files), path],

@@ -112,28 +112,38 @@ class NullServer:
 
 
 class Pagewire:
-    """One node and one client on this machine."""
+    """One node and one client; with @hosts on two of them, RDMA in between."""
 
-    def __init__(self, options, work, ring):
+    def __init__(self, options, work, ring, hosts=None):
         self.options = options
         self.build = options.build
         self.dir = os.path.join(work, 'mount')
         self.node_dir = os.path.join(work, 'node')
         self.port = free_port()
         self.client = None
+        address = hosts.addr['a'] if hosts else '127.0.0.1'
+        at = hosts.words if hosts else lambda _: []
+        key = os.path.join(work, 'key')
         os.makedirs(self.dir)
         os.makedirs(self.node_dir)
         config = os.path.join(work, 'node.conf')
         with open(config, 'w', encoding='utf-8') as f:
-            f.write(f'[node]\ndir={self.node_dir}\nlisten=127.0.0.1:{self.port}\n'
-                    f'store={options.store}\ndurability={options.durability}\n')
-        self.node = Program('node', [os.path.join(self.build, 'pagewire-node'), '-c', config],
-                            work)
+            f.write(f'[node]\ndir={self.node_dir}\nlisten={address}:{self.port}\n'
+                    f'transport={options.transport}\n'
+                    f'store={options.store}\ndurability={options.durability}\n'
+                    f'memory={2 * options.size_mib + 64}MiB\n'
+                    + (f'key_file={key}\n' if hosts else ''))
+        with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o600), 'wb') as f:
+            f.write(os.urandom(32))
+        mount = f'io_uring={"on" if ring else "off"},transport={options.transport}'
+        self.node = Program('node', [*at('a'), os.path.join(self.build, 'pagewire-node'),
+                                     '-c', config], work)
         try:
             self.node.wait_for(lambda: 'listening on' in self.node.output())
             self.client = Program('client', [
-                os.path.join(self.build, 'pagewire-client'), f'127.0.0.1:{self.port}:/',
-                self.dir, '-o', f'io_uring={"on" if ring else "off"}', '-f'], work)
+                *at('b'), os.path.join(self.build, 'pagewire-client'),
+                f'{address}:{self.port}:/', self.dir, '-f',
+                '-o', mount + (f',key_file={key}' if hosts else '')], work)
             self.client.wait_for(lambda: is_mounted(self.dir))
         except Error:
             self.end()
