@@ -46,6 +46,22 @@ static void note_keys(struct pw_rdma_tx *tx)
 			tx->wr[i].bind_mw.mw->rkey = tx->wr[i].bind_mw.rkey;
 }
 
+/* Nobody waits for READs that the device did not take. */
+static void reads_end_with_queue(struct pw_rdma_tx *tx)
+{
+	struct pw_list *pos = tx->reading.next;
+
+	while (pos != &tx->reading) {
+		struct pw_rdma_job *j = pw_list_entry(pos, struct pw_rdma_job, node);
+
+		pos = pos->next;
+		if (j->last_wr <= tx->posted)
+			continue;
+		pw_list_del(&j->node);
+		pw_list_add_tail(&tx->flying, &j->node);
+	}
+}
+
 static void post(struct pw_rdma *x)
 {
 	struct pw_rdma_tx *tx = &x->tx;
@@ -67,6 +83,7 @@ static void post(struct pw_rdma *x)
 		return;
 	/* the first ones are on the queue, without a signal behind them */
 	x->unproved = bad != tx->wr;
+	reads_end_with_queue(tx);
 	pw_rdma_failf(x, err, "the device took no work: %s", strerror(-err));
 }
 
@@ -420,6 +437,7 @@ static int put_read(struct pw_rdma *x, struct pw_rdma_slot *sl)
 	wr->wr.rdma.rkey = h->rkey;
 	add_sge(wr, sl->held->dest, h->len, mr->lkey);
 	sl->job.done = pw_rdma_read_done;
+	sl->job.last_wr = x->tx.posted + x->tx.nr_wr;
 	pw_list_add_tail(&x->tx.reading, &sl->job.node);
 	return 0;
 }
