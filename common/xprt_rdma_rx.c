@@ -232,9 +232,14 @@ static bool take_cmd(struct pw_rdma *x, struct pw_rdma_in *in, const struct ibv_
 		pw_rdma_failf(x, -EPROTO, "two answers in slot %u", sl->idx);
 		return true;
 	}
+	if (has_ended_key(wc) &&
+	    (!sl->window.open || wc->invalidated_rkey != sl->window.rkey)) {
+		pw_rdma_failf(x, -EPROTO, "the node ended a right that is not of this answer");
+		return true;
+	}
 	if (!sl->window.open)
 		return take_msg(x, in, sl);
-	if (has_ended_key(wc) && wc->invalidated_rkey == sl->window.rkey) {
+	if (has_ended_key(wc)) {
 		pw_rdma_right_end(x, &sl->window);
 		return take_msg(x, in, sl);
 	}

@@ -159,6 +159,20 @@ void raw_node_ended(int err)
 	raw_begin();
 }
 
+void raw_send_inv(const struct raw_msg *m, uint32_t rkey)
+{
+	struct ibv_sge sge = { .addr = (uintptr_t)raw.mem,
+			       .lkey = raw.mr->lkey,
+			       .length = (uint32_t)offsetof(struct raw_msg, payload) };
+	struct ibv_send_wr wr = { .opcode = IBV_WR_SEND_WITH_INV,
+				  .invalidate_rkey = rkey,
+				  .sg_list = &sge,
+				  .num_sge = 1 };
+
+	memcpy(raw.mem, m, sge.length);
+	assert_int_equal(raw_post(&raw, &wr), 0);
+}
+
 void raw_client_ended(int err)
 {
 	run_until(client_closed);

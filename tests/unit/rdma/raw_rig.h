@@ -25,6 +25,8 @@ void raw_turn(void);
 
 void raw_make(struct raw_msg *m, enum pw_rdma_type type);
 void raw_send_message(const struct raw_msg *m, uint32_t payload_len);
+/* Its arrival ends the window of @rkey. */
+void raw_send_inv(const struct raw_msg *m, uint32_t rkey);
 
 /* For run_until() */
 bool raw_received(void);

@@ -230,20 +230,6 @@ static void test_connect__with_private_data_of_others(void **state)
 
 /* Keys that a peer ends ----------------------------------------------------------------------- */
 
-static void send_inv(const struct raw_msg *m, uint32_t rkey)
-{
-	struct ibv_sge sge = { .addr = (uintptr_t)raw.mem,
-			       .lkey = raw.mr->lkey,
-			       .length = (uint32_t)offsetof(struct raw_msg, payload) };
-	struct ibv_send_wr wr = { .opcode = IBV_WR_SEND_WITH_INV,
-				  .invalidate_rkey = rkey,
-				  .sg_list = &sge,
-				  .num_sge = 1 };
-
-	memcpy(raw.mem, m, sge.length);
-	assert_int_equal(raw_post(&raw, &wr), 0);
-}
-
 /* It must not be ended a second time by us: a device may not survive that. */
 static void test_invalidate__its_own_grant(void **state)
 {
@@ -254,7 +240,7 @@ static void test_invalidate__its_own_grant(void **state)
 	raw_client();
 	raw_make(&m, PW_RDMA_MSG);
 	make_req(&m.cmd, 1, 0);
-	send_inv(&m, raw_grants[2].rkey);
+	raw_send_inv(&m, raw_grants[2].rkey);
 	run_until(raw_sent);
 	run_turns(50);
 	if (!node.closed)

@@ -125,6 +125,26 @@ static void test_answer__twice(void **state)
 	assert_int_equal(fake_violations(), 0);
 }
 
+/* It must not be ended a second time by us: a device may not survive that. */
+static void test_invalidate__the_window_of_another_answer(void **state)
+{
+	struct pw_rdma_head *first;
+	struct raw_msg m;
+
+	(void)state;
+	if (!fake_opts.max_mw)
+		skip();
+	raw_node();
+	ask(1);
+	first = request_head;
+	ask(2);
+	make_answer(&m, 2, 0);
+	rig_calls[2].answer_len = 0;
+	raw_send_inv(&m, first->rkey);
+	raw_client_ended(-EPROTO);
+	assert_int_equal(fake_violations(), 0);
+}
+
 static void test_grant__of_memory_that_is_not_there(void **state)
 {
 	struct {
@@ -180,6 +200,7 @@ int main(void)
 		TEST(test_answer__said_to_be_longer_than_the_window),
 		TEST(test_answer__to_be_read_from_nowhere),
 		TEST(test_answer__twice),
+		TEST(test_invalidate__the_window_of_another_answer),
 		TEST(test_grant__of_memory_that_is_not_there),
 		TEST(test_node_without_power__at_each_turn),
 	};
