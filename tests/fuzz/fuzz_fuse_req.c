@@ -237,6 +237,8 @@ static void set_up(void)
 	pwc_req_init(&req, sh, 0, PWC_PATH_DEV, reply);
 	err = pwc_opens_init(&sh->opens, NULL);
 	assert(!err);
+	err = pwc_gone_init(&sh->gone);
+	assert(!err);
 	err = pwc_mount_open(&sh->mnt, sh);
 	assert(!err);
 	err = pwc_mount_attach(&sh->mnt, open("/dev/null", O_RDWR | O_CLOEXEC));
