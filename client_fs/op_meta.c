@@ -85,8 +85,8 @@ void pwc_op_getattr_start(struct pwc_req *r)
 	pwc_req_call(r, on_attr);
 }
 
-/* The write that follows will clear the bits, and only then is it known that it may: but the kernel,
- * which runs programs by what it has cached, hears it now. */
+/* The write that follows will clear the bits, and only then is it known that it may: but the
+ * kernel, which runs programs by what it has cached, hears it now. */
 static void on_attr_of_writer(struct pwc_call *c, int err, const struct pw_cmd *rsp,
 			      uint32_t out_len)
 {

@@ -3,8 +3,9 @@
  * else
  *
  * The answer to the last page says that the node has recorded our session: from then on, and not
- * before, it can tell a replay from a new request in every later life. The list replaces what the node may remember of this client. It goes out on slot 0, a page at a
- * time, each page after the answer to the one before.
+ * before, it can tell a replay from a new request in every later life. The list replaces what the
+ * node may remember of this client. It goes out on slot 0, a page at a time, each page after the
+ * answer to the one before.
  */
 #include <errno.h>
 #include <stdlib.h>

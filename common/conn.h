@@ -39,8 +39,8 @@ enum pw_transport {
 	PW_TRANSPORT_NR
 };
 
-/* A node's port number is that of TCP; over RDMA it is reached at the next one, because iWARP devices
- * share the ports of TCP. */
+/* A node's port number is that of TCP; over RDMA it is reached at the next one, because iWARP
+ * devices share the ports of TCP. */
 #define PW_RDMA_PORT(port) ((uint16_t)((port) + 1))
 
 /* One message on its way out; embedded in the request that it belongs to. The answer to a request
@@ -165,8 +165,8 @@ const char *pw_conn_peer_name(const struct pw_conn *c); /* "127.0.0.1:7470" */
 const uint8_t *pw_conn_peer_id(const struct pw_conn *c); /* 16 bytes; after the hand-shake */
 const uint8_t *pw_conn_peer_fsid(const struct pw_conn *c);
 void pw_conn_get_stats(const struct pw_conn *c, struct pw_conn_stats *ret);
-/* "tcp"; "rdma rxe0 port 1, GID ..., MTU 4096": the first word is the transport, the rest says which
- * device it is. Borrowed until the connection ends. */
+/* "tcp"; "rdma rxe0 port 1, GID ..., MTU 4096": the first word is the transport, the rest says
+ * which device it is. Borrowed until the connection ends. */
 const char *pw_conn_transport(const struct pw_conn *c);
 
 /* Node side: listens and makes a connection for each that comes. */

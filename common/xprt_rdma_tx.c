@@ -7,8 +7,7 @@
  *
  * in this order, as far as there is room on the send queue, a free message buffer, and credit of
  * the peer; what is missing comes with a completion or a message, and both kick the flush again.
- * One credit is kept for a message that gives credit: two sides that wait for each other would wait
- * for ever.
+ * One credit is kept for a message that gives credit: else two sides could wait for each other.
  *
  * What can fail: a post, a registration for a payload that lies in no announced memory, any
  * completion. All of it ends the connection.
@@ -49,16 +48,13 @@ static void note_keys(struct pw_rdma_tx *tx)
 /* Nobody waits for READs that the device did not take. */
 static void reads_end_with_queue(struct pw_rdma_tx *tx)
 {
-	struct pw_list *pos = tx->reading.next;
+	struct pw_list *pos, *tmp;
 
-	while (pos != &tx->reading) {
-		struct pw_rdma_job *j = pw_list_entry(pos, struct pw_rdma_job, node);
-
-		pos = pos->next;
-		if (j->last_wr <= tx->posted)
+	pw_list_for_each_safe(pos, tmp, &tx->reading) {
+		if (pw_list_entry(pos, struct pw_rdma_job, node)->last_wr <= tx->posted)
 			continue;
-		pw_list_del(&j->node);
-		pw_list_add_tail(&tx->flying, &j->node);
+		pw_list_del(pos);
+		pw_list_add_tail(&tx->flying, pos);
 	}
 }
 

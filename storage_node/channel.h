@@ -35,8 +35,8 @@ struct pws_channel {
 	uint32_t nr_slots;
 	struct pws_req *reqs; /* owns; nr_slots of them, index = slot */
 	uint32_t nr_busy;     /* requests that are not free */
-	/* Where the next small payload is guessed to land, so that it comes in with its command; the
-	 * request that it turns out to be for takes the buffer and leaves its own. */
+	/* Where the next small payload is guessed to land, so that it comes in with its command;
+	 * the request that it turns out to be for takes the buffer and leaves its own. */
 	struct pws_buf *spare; /* owns; NULL until there is reason to guess */
 	uint32_t guess_len;    /* payload of the last message, if it was a small, aligned write */
 };

@@ -3,8 +3,9 @@
  *
  * Opens are counts in memory: a client gives them back with RECLAIM before its other requests, on
  * every connection. The answer to its last page says that the session is recorded: whatever the
- * client sends afterwards, a later life of the node will know whose replay it is. An OPEN that truncates cuts first (op_truncate.c), then opens; of an empty
- * file it only moves the times. A mark in the reply row keeps the replay from doing it again.
+ * client sends afterwards, a later life of the node will know whose replay it is. An OPEN that
+ * truncates cuts first (op_truncate.c), then opens; of an empty file it only moves the times. A
+ * mark in the reply row keeps the replay from doing it again.
  */
 #include <errno.h>
 #include <string.h>
@@ -153,8 +154,8 @@ void pws_op_reclaim_step(struct pws_req *r)
 	int err;
 
 	if (r->phase == RECLAIM_RECORDED) {
-		/* Not recorded is no reason to refuse: a full disk needs clients that delete. Such a
-		 * session is unknown after a restart, and its client then repeats nothing. */
+		/* Not recorded is no reason to refuse: a full disk needs clients that delete. Such
+		 * a session is unknown after a restart, and its client then repeats nothing. */
 		if (r->err)
 			pws_session_warn_unrecorded(r->err);
 		pws_req_reply(r, 0);

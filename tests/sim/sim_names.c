@@ -175,8 +175,8 @@ static void begin(uint32_t op, uint64_t tick)
 	sim_fail("names: more than 64 operations under way at tick %llu", (unsigned long long)tick);
 }
 
-/* With this result it changes nothing in one state (two names of one file) and something in another:
- * when it happens matters either way. */
+/* With this result it changes nothing in one state (two names of one file) and something in
+ * another: when it happens matters either way. */
 static bool may_change(const struct sim_ns_op *op)
 {
 	return op->op == PW_OP_RENAME && op->resp && !op->unknown && !op->err &&

@@ -17,7 +17,7 @@ write_one() { dd if="$TMPDIR/wanted" of="$TMPDIR/mnt/$1" bs=1M oflag=direct stat
 
 write_one plain
 # soft-RoCE takes a packet out of order for a lost one, and goes back to it: small numbers suffice
-head -c $MB "$TMPDIR/wanted" >"$TMPDIR/part"
+head -c "$MB" "$TMPDIR/wanted" >"$TMPDIR/part"
 for bad in "loss 0.2%" "delay 1ms reorder 99% gap 200"; do
 	# shellcheck disable=SC2086
 	netem $bad
@@ -53,7 +53,8 @@ same_bytes "$TMPDIR/mnt/"killed-{1,2,3}
 
 # a client that dies takes nothing along, and leaves nothing
 kill_client c
-wait_for 20 '[ "$(node_says status clients 0 state)" = away ]' || fail "the node did not notice"
+client_is_away() { [ "$(node_says status clients 0 state)" = away ]; }
+wait_for 20 client_is_away || fail "the node did not notice"
 start_client c "$TMPDIR/mnt" io_uring=on,transport=rdma
 same_bytes "$TMPDIR/mnt/"{plain,waits,killed-1}
 stop_client c

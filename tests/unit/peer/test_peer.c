@@ -31,6 +31,12 @@ static struct {
 	bool brief; /* of the next call */
 } t;
 
+static const struct pwc_peer_opts tcp_opts = { .host = "10.0.0.1",
+					       .port = 7470,
+					       .conn.transport = PW_TRANSPORT_TCP };
+
+static const struct pwc_peer_opts auto_opts = { .host = "10.0.0.1", .port = 7470 };
+
 static void on_up(struct pwc_peer *p, bool first)
 {
 	assert_ptr_equal(pwc_peer_owner(p), &t);
@@ -164,11 +170,9 @@ static void reclaim_answer(void)
 
 static void start(uint32_t timeout_ms, uint32_t nr_slots)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1",
-					 .port = 7470,
-					 .conn.transport = PW_TRANSPORT_TCP,
-					 .timeout_ms = timeout_ms };
+	struct pwc_peer_opts o = tcp_opts;
 
+	o.timeout_ms = timeout_ms;
 	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
 	pwc_peer_start(t.p);
 	welcome(0, nr_slots);
@@ -336,14 +340,11 @@ static void test_reconnect__lost_session_fails_changes_but_not_reads(void **stat
 /* Else a node that dies before the record is durable would take the replay for a new request. */
 static void test_connect__nothing_goes_out_before_the_session_is_on_record(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1",
-					 .port = 7470,
-					 .conn.transport = PW_TRANSPORT_TCP };
 	struct test_call *change;
 	struct pw_cmd req;
 
 	(void)state;
-	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	assert_int_equal(pwc_peer_new(&loop, &tcp_opts, &ops, &t, &client_id, &t.p), 0);
 	change = call(0, PW_OP_UNLINK);
 	pwc_peer_start(t.p);
 	welcome(0, 4);
@@ -487,13 +488,10 @@ static void test_answer__to_nothing_ends_the_connection(void **state)
 
 static void test_start__wrong_key_is_final(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1",
-					 .port = 7470,
-					 .conn.transport = PW_TRANSPORT_TCP };
 	struct pw_cmd hello, cmd;
 
 	(void)state;
-	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	assert_int_equal(pwc_peer_new(&loop, &tcp_opts, &ops, &t, &client_id, &t.p), 0);
 	pwc_peer_start(t.p);
 	fake_connected(fake.last);
 	fake_take(fake.last, PW_MSG_HELLO, &hello);
@@ -507,12 +505,11 @@ static void test_start__wrong_key_is_final(void **state)
 
 static void test_auto__takes_tcp_at_once_when_rdma_does_not_come_up(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470 };
 	struct pw_xprt *rdma;
 	int i;
 
 	(void)state;
-	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	assert_int_equal(pwc_peer_new(&loop, &auto_opts, &ops, &t, &client_id, &t.p), 0);
 	pwc_peer_start(t.p);
 	assert_int_equal(fake.transport, PW_TRANSPORT_RDMA);
 	rdma = fake.last;
@@ -534,10 +531,8 @@ static void test_auto__takes_tcp_at_once_when_rdma_does_not_come_up(void **state
 
 static void test_auto__a_node_that_refuses_is_not_asked_again_over_tcp(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1", .port = 7470 };
-
 	(void)state;
-	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
+	assert_int_equal(pwc_peer_new(&loop, &auto_opts, &ops, &t, &client_id, &t.p), 0);
 	pwc_peer_start(t.p);
 	fake_broken(fake.last, -EKEYREJECTED, "another key");
 	fake_pass(&loop, 2);
@@ -547,11 +542,10 @@ static void test_auto__a_node_that_refuses_is_not_asked_again_over_tcp(void **st
 
 static void test_rdma__a_host_without_it_ends_the_first_try(void **state)
 {
-	const struct pwc_peer_opts o = { .host = "10.0.0.1",
-					 .port = 7470,
-					 .conn.transport = PW_TRANSPORT_RDMA };
+	struct pwc_peer_opts o = tcp_opts;
 
 	(void)state;
+	o.conn.transport = PW_TRANSPORT_RDMA;
 	assert_int_equal(pwc_peer_new(&loop, &o, &ops, &t, &client_id, &t.p), 0);
 	fake.connect_err = -ENODEV;
 	pwc_peer_start(t.p);

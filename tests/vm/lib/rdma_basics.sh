@@ -9,7 +9,7 @@
 requires root netns rdma ring /dev/fuse
 
 rdma_basics() {
-	local f flag sizes=(1 100 4095 4096 4097 65536 $((MB - 1)) $MB $((3 * MB + 5)))
+	local f sizes=(1 100 4095 4096 4097 65536 $((MB - 1)) "$MB" $((3 * MB + 5)))
 
 	rdma_up "$1" store=memory memory=256MiB
 	make_file "$TMPDIR/wanted" $((4 * MB))
