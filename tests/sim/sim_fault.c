@@ -114,7 +114,7 @@ static void restart(void *arg, uint64_t aux)
 
 static void lose_power(void)
 {
-	uint32_t nr;
+	uint32_t nr = 0;
 
 	if (!sim.node.alive)
 		return;

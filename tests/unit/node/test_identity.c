@@ -38,8 +38,10 @@ static int setup(void **state)
 	struct ctx *c = calloc(1, sizeof(*c));
 
 	snprintf(c->dir, sizeof(c->dir), "/tmp/pw-test-XXXXXX");
-	if (!mkdtemp(c->dir))
+	if (!mkdtemp(c->dir)) {
+		free(c);
 		return -1;
+	}
 	snprintf(c->file, sizeof(c->file), "%s/starts", c->dir);
 	*state = c;
 	return 0;
