@@ -130,8 +130,8 @@ static void test_calls__while_the_loop_sleeps(void **state)
 /* One call in each of the first @nr slots: every second one a write, the others reads. */
 static void call_some(uint32_t nr, uint32_t len)
 {
-	for (uint16_t slot = 1; slot <= nr; slot++)
-		rig_call(slot, slot * 700, slot & 1 ? len : 0, slot & 1 ? 0 : len);
+	for (uint32_t slot = 1; slot <= nr; slot++)
+		rig_call((uint16_t)slot, slot * 700, slot & 1 ? len : 0, slot & 1 ? 0 : len);
 }
 
 static void drop(struct side *s)
