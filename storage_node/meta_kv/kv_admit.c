@@ -63,7 +63,7 @@ static bool only_adds(struct kv_lmdb *k, const struct pws_kv_commit *c)
 
 static bool flush_before_done(const struct kv_lmdb *k, bool sync)
 {
-	return (sync || !k->o.interval_ns) && !PW_PLANT("ack-before-flush");
+	return sync || (!k->o.interval_ns && !PW_PLANT("ack-before-flush"));
 }
 
 static int judge(struct kv_lmdb *k, const struct pws_kv_commit *c, uint64_t bytes)
