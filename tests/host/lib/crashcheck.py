@@ -38,6 +38,10 @@ NR_NAMES = 24
 ABSENT = 0
 
 
+# what the kernel says of a FUSE mount whose server has died; ECANCELED: the request was in a ring
+MOUNT_IS_DEAD = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ECANCELED)
+
+
 class Bad(Exception):
     pass
 
@@ -325,7 +329,7 @@ def load(a):
         lo = Load(a)
         lo.run()
     except OSError as e:
-        if not a.lossy or e.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO):
+        if not a.lossy or e.errno not in MOUNT_IS_DEAD:
             print(f'crashcheck: the filesystem said {e}', file=sys.stderr)
             return 1
     except Bad as e:
