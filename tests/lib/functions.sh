@@ -303,7 +303,7 @@ is_mounted() {
 start_client() {
 	local name=$1 dir=$2 options=${3:-} server=${4:-} pid _run
 	local args=(-f)
-	[ -n "$server" ] || server=${NODE_ADDR[$LAST_NODE]}:${NODE_PORT[$LAST_NODE]}:/
+	[ -n "$server" ] || server=${NODE_ADDR[$LAST_NODE]:-127.0.0.1}:${NODE_PORT[$LAST_NODE]}:/
 	[ ! -e "$TMPDIR/cluster.key" ] || args+=(-o "key_file=$TMPDIR/cluster.key")
 	[ -z "$options" ] || args+=(-o "$options")
 	mkdir -p "$dir"
