@@ -24,6 +24,8 @@
 #define PW_RDMA_DEPTH_MAX (128u + PW_RDMA_BESIDE)
 #define PW_RDMA_SQ_MAX 512u
 #define PW_RDMA_POST_MAX 64u /* work requests with one doorbell */
+/* Of wr_id: it is of the send queue; receives have small numbers. */
+#define PW_RDMA_SEND_BIT (1ull << 63)
 /* Signalled at the latest after so many. */
 #define PW_RDMA_SIGNAL_EVERY 16u
 

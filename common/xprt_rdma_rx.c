@@ -15,7 +15,6 @@
 #include "common/fault.h"
 #include "common/xprt_rdma_impl.h"
 
-#define SEND_BIT (1ull << 63)
 #define POLL_BATCH 32
 #define POLL_BUDGET 256u
 #define ACK_BATCH 64u
@@ -340,7 +339,7 @@ static int poll_batch(struct pw_rdma *x)
 		return 0;
 	}
 	for (int i = 0; i < n; i++) {
-		if (wc[i].wr_id & SEND_BIT)
+		if (wc[i].wr_id & PW_RDMA_SEND_BIT)
 			pw_rdma_on_sent(x, &wc[i]);
 		else
 			on_received(x, &wc[i]);

@@ -19,7 +19,6 @@
 #include "common/xprt_rdma_impl.h"
 
 /* Of wr_id: the number of the request; of a READ also its slot. */
-#define SEND_BIT (1ull << 63)
 #define READ_BIT (1ull << 62)
 #define READ_SLOT_SHIFT 48
 #define NUMBER_MASK ((1ull << READ_SLOT_SHIFT) - 1)
@@ -86,7 +85,7 @@ static void post(struct pw_rdma *x)
 int pw_rdma_post_last(struct pw_rdma *x)
 {
 	struct ibv_send_wr wr = {
-		.wr_id = SEND_BIT | (x->tx.posted + 1),
+		.wr_id = PW_RDMA_SEND_BIT | (x->tx.posted + 1),
 		.opcode = IBV_WR_SEND,
 		.send_flags = IBV_SEND_SIGNALED,
 	};
@@ -111,7 +110,7 @@ struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x)
 	if (tx->nr_wr)
 		tx->wr[tx->nr_wr - 1].next = wr;
 	tx->nr_wr++;
-	wr->wr_id = SEND_BIT | (tx->posted + tx->nr_wr);
+	wr->wr_id = PW_RDMA_SEND_BIT | (tx->posted + tx->nr_wr);
 	if (++tx->unsignaled >= PW_RDMA_SIGNAL_EVERY) {
 		wr->send_flags = IBV_SEND_SIGNALED;
 		tx->unsignaled = 0;
