@@ -235,3 +235,29 @@ void pw_rdma_dev_removed(struct pw_rdma_dev *dev)
 	dev->dead = true;
 	pw_list_del(&dev->node);
 }
+
+/* Limits -------------------------------------------------------------------------------------- */
+
+int pw_rdma_port_attr(const struct pw_verbs *v, struct ibv_context *ctx, uint8_t port,
+		      struct ibv_port_attr *ret)
+{
+	*ret = (struct ibv_port_attr){ .state = IBV_PORT_NOP };
+	return -v->query_port(ctx, port, (struct _compat_ibv_port_attr *)(void *)ret);
+}
+
+int pw_rdma_dev_limits(const struct pw_rdma_dev *dev, uint8_t port, struct pw_rdma_limits *ret)
+{
+	const struct ibv_device_attr *a = &dev->attr;
+	uint32_t cqe = (uint32_t)PW_MAX(a->max_cqe, 2), wr = (uint32_t)PW_MAX(a->max_qp_wr, 1);
+	struct ibv_port_attr p;
+	int err = pw_rdma_port_attr(dev->v, dev->ctx, port, &p);
+
+	if (err)
+		return err;
+	ret->rq = PW_MIN(wr, cqe / 2);
+	ret->sq = PW_MIN(wr, cqe / 2);
+	ret->send_sge = a->max_sge > 1 ? 2 : 1;
+	/* zero is what a driver says that has not thought of it */
+	ret->max_msg = p.max_msg_sz ? PW_MIN(p.max_msg_sz, PW_MAX_IO) : PW_MAX_IO;
+	return 0;
+}

@@ -33,6 +33,13 @@ struct pw_rdma_dev {
 	struct pw_rdma_pd *shared; /* NULL: none yet */
 };
 
+/* What one connection on a port of the device may use. */
+struct pw_rdma_limits {
+	uint32_t sq, rq; /* work requests each way; together they fit a completion queue */
+	uint32_t send_sge;
+	uint32_t max_msg; /* bytes that one request moves */
+};
+
 /* One area; a payload lies in one piece whole, because pieces overlap by the longest payload. */
 struct pw_rdma_area {
 	struct ibv_mr **mr; /* owns; nr_pieces of them; NULL: not registered */
@@ -66,6 +73,12 @@ int pw_rdma_pd_register(struct pw_rdma_pd *pd);
 
 /* The registration that holds all of [@p, @p + @len); NULL: none does. */
 struct ibv_mr *pw_rdma_pd_find(const struct pw_rdma_pd *pd, const void *p, size_t len);
+
+/* Return: 0; -errno of the device. */
+int pw_rdma_dev_limits(const struct pw_rdma_dev *dev, uint8_t port, struct pw_rdma_limits *ret);
+/* Return: 0; -errno of the device. */
+int pw_rdma_port_attr(const struct pw_verbs *v, struct ibv_context *ctx, uint8_t port,
+		      struct ibv_port_attr *ret);
 
 /* The device is gone: nobody new uses it. */
 void pw_rdma_dev_removed(struct pw_rdma_dev *dev);

@@ -39,12 +39,10 @@ static void connect_now(struct pw_rdma *x)
 {
 	struct rdma_conn_param p;
 	struct pw_rdma_cm data;
-	int err = pw_rdma_make_queues(x);
+	int err;
 
-	if (err) {
-		pw_rdma_failf(x, err, "no queue pair: %s", strerror(-err));
+	if (!pw_rdma_make_queues(x))
 		return;
-	}
 	pw_rdma_cm_param(x, &data, &p);
 	err = PW_FAULT_ERR("rdma.connect", -ECONNREFUSED);
 	if (!err && x->v->cm_connect(x->id, &p))

@@ -24,8 +24,14 @@
 #define PW_RDMA_DEPTH_MAX (128u + PW_RDMA_BESIDE)
 #define PW_RDMA_SQ_MAX 512u
 #define PW_RDMA_POST_MAX 64u /* work requests with one doorbell */
+/* The most that one item needs of the send queue, beside the pieces of its payload. */
+#define PW_RDMA_ROOM 3u
 /* Of wr_id: it is of the send queue; receives have small numbers. */
 #define PW_RDMA_SEND_BIT (1ull << 63)
+/* Of wr_id: the number of the request; of a READ also its slot. */
+#define PW_RDMA_READ_BIT (1ull << 62)
+#define PW_RDMA_READ_SLOT_SHIFT 48
+#define PW_RDMA_NUMBER_MASK ((1ull << PW_RDMA_READ_SLOT_SHIFT) - 1)
 /* Signalled at the latest after so many. */
 #define PW_RDMA_SIGNAL_EVERY 16u
 
@@ -92,6 +98,7 @@ struct pw_rdma_slot {
 	struct pw_rdma_right pull;
 	struct pw_send *pulled; /* node: borrowed until the client has read it */
 	struct pw_rdma_in *held; /* client: the answer that waits for @job */
+	uint32_t nr_reads; /* client: pieces of the read that were not reported */
 	struct pw_rdma_job job; /* client: end of the window, then the read; node: end of pull */
 	struct pw_list todo_node; /* tx.todo */
 	enum {
@@ -113,7 +120,6 @@ struct pw_rdma_tx {
 	struct pw_list tell; /* pw_rdma_slot.grant_node: bound, the client is to know */
 	struct pw_list todo; /* pw_rdma_slot.todo_node */
 	uint64_t posted, completed; /* numbers of work requests */
-	uint32_t sq_max;
 	uint32_t unsignaled; /* since the last signalled one */
 	uint32_t sent, limit; /* messages; of them allowed by the peer */
 	/* prepared, not posted */
@@ -170,6 +176,7 @@ struct pw_rdma {
 	uint32_t unacked; /* events of the completion queue */
 	bool armed;
 	bool more; /* polling stopped at its budget */
+	struct pw_rdma_limits limits;
 	uint32_t max_inline;
 
 	struct pw_rdma_bufs few, many;
@@ -201,8 +208,9 @@ int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port,
 		    const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret);
 /* Asks for a device that reaches x->addr, or the next one. */
 void pw_rdma_try_next(struct pw_rdma *x);
-/* Queues, buffers, receives for x->id, which has a device. In xprt_rdma_qp.c. Return: 0; -errno. */
-int pw_rdma_make_queues(struct pw_rdma *x);
+/* Queues, buffers, receives for x->id, which has a device; false: the connection has failed. In
+ * xprt_rdma_qp.c. */
+bool pw_rdma_make_queues(struct pw_rdma *x);
 void pw_rdma_cm_param(struct pw_rdma *x, struct pw_rdma_cm *data, struct rdma_conn_param *p);
 void pw_rdma_on_cm_event(struct pw_rdma *x, const struct rdma_cm_event *e);
 
@@ -224,6 +232,37 @@ void pw_rdma_right_forget(struct pw_rdma_right *r);
 /* The first of tx.grants; at most two work requests. */
 void pw_rdma_bind_grant(struct pw_rdma *x, struct pw_rdma_slot *s);
 void pw_rdma_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len);
+
+static inline struct pw_rdma_head *pw_rdma_head_of(const struct pw_rdma_out *out)
+{
+	return (void *)out->buf;
+}
+
+static inline void pw_rdma_add_sge(struct ibv_send_wr *wr, const void *p, uint32_t len,
+				   uint32_t lkey)
+{
+	wr->sg_list[wr->num_sge++] = (struct ibv_sge){
+		.addr = (uintptr_t)p,
+		.length = len,
+		.lkey = lkey,
+	};
+}
+
+/* xprt_rdma_payload.c: there is room for it on the send queue */
+/* Requests that a payload of @len bytes takes; 0: it goes with its command. */
+uint32_t pw_rdma_pieces(const struct pw_rdma *x, uint32_t len);
+/* Is there what the payload of @s needs? If not, it comes. */
+bool pw_rdma_is_placeable(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
+			  const struct pw_send *s);
+/* The payload of a request or answer, and the right for the answer; *@inv: a key that its SEND is
+ * to end. Return: 0; -errno. */
+int pw_rdma_place(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
+		  struct pw_send *s, uint32_t *inv);
+/* Behind the command at @to, or in @more. */
+void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to, uint32_t *len,
+			struct ibv_sge *more);
+/* The client reads the held answer's payload from the node's memory. Return: 0; -errno. */
+int pw_rdma_put_read(struct pw_rdma *x, struct pw_rdma_slot *sl);
 
 /* xprt_rdma_tx.c */
 void pw_rdma_tx_init(struct pw_rdma *x);

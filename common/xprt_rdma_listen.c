@@ -37,12 +37,12 @@ static void accept_now(struct pw_rdma *x, const struct rdma_conn_param *wanted)
 	struct pw_rdma_cm data;
 	int err = pw_rdma_watch_cm(x);
 
-	if (!err)
-		err = pw_rdma_make_queues(x);
 	if (err) {
-		pw_rdma_failf(x, err, "no queue pair: %s", strerror(-err));
+		pw_rdma_failf(x, err, "no events of rdma_cm: %s", strerror(-err));
 		return;
 	}
+	if (!pw_rdma_make_queues(x))
+		return;
 	pw_rdma_cm_param(x, &data, &p);
 	p.responder_resources = PW_MIN(p.responder_resources, wanted->initiator_depth);
 	p.initiator_depth = PW_MIN(p.initiator_depth, wanted->responder_resources);

@@ -82,7 +82,7 @@ static int slots_new(struct pw_rdma *x, uint32_t nr)
 void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots)
 {
 	struct pw_rdma *x = pw_rdma_of(base);
-	uint32_t nr = PW_MIN(nr_slots + PW_RDMA_BESIDE, PW_RDMA_DEPTH_MAX) - PW_RDMA_FEW;
+	uint32_t nr = PW_MIN(nr_slots + PW_RDMA_BESIDE, x->limits.rq) - PW_RDMA_FEW;
 	int err;
 
 	if (x->closing)
@@ -147,9 +147,9 @@ static int make_qp(struct pw_rdma *x)
 		.recv_cq = x->cq,
 		.qp_type = IBV_QPT_RC,
 		.cap = {
-			.max_send_wr = x->tx.sq_max,
-			.max_recv_wr = PW_RDMA_DEPTH_MAX,
-			.max_send_sge = 2,
+			.max_send_wr = x->limits.sq,
+			.max_recv_wr = x->limits.rq,
+			.max_send_sge = x->limits.send_sge,
 			.max_recv_sge = 1,
 			.max_inline_data = INLINE_WANTED,
 		},
@@ -171,22 +171,39 @@ static int make_qp(struct pw_rdma *x)
 	return 0;
 }
 
-int pw_rdma_make_queues(struct pw_rdma *x)
+static int make_queues(struct pw_rdma *x)
 {
-	const struct ibv_device_attr *attr;
+	struct pw_rdma_limits *l = &x->limits;
 	int err = pw_rdma_pd_get(x->v, x->id->verbs, x->node, &x->pd);
 
+	if (!err)
+		err = pw_rdma_dev_limits(x->pd->dev, x->id->port_num, l);
 	if (err)
 		return err;
-	attr = &x->pd->dev->attr;
-	x->tx.sq_max = PW_MIN((uint32_t)attr->max_qp_wr, PW_RDMA_SQ_MAX);
-	x->tx.sq_max = PW_MIN(x->tx.sq_max, (uint32_t)attr->max_cqe - PW_RDMA_DEPTH_MAX);
-	err = make_cq(x, x->tx.sq_max + PW_RDMA_DEPTH_MAX);
+	l->sq = PW_MIN(l->sq, PW_RDMA_SQ_MAX);
+	l->rq = PW_MIN(l->rq, PW_RDMA_DEPTH_MAX);
+	if (l->rq < PW_RDMA_FEW + PW_RDMA_BESIDE ||
+	    l->sq < PW_RDMA_ROOM + pw_rdma_pieces(x, PW_MAX_IO))
+		return -EOPNOTSUPP;
+	err = make_cq(x, l->sq + l->rq);
 	if (!err)
 		err = make_qp(x);
 	if (!err)
 		err = bufs_init(x, &x->few, PW_RDMA_FEW, 0);
 	return err;
+}
+
+bool pw_rdma_make_queues(struct pw_rdma *x)
+{
+	int err = make_queues(x);
+
+	if (err == -EOPNOTSUPP)
+		pw_rdma_failf(x, err, "%s has too short queues for a connection (%u, %u; messages "
+			      "of %u bytes)", x->pd->dev->name, x->limits.sq, x->limits.rq,
+			      x->limits.max_msg);
+	else if (err)
+		pw_rdma_failf(x, err, "no queue pair: %s", strerror(-err));
+	return !err;
 }
 
 /* End ----------------------------------------------------------------------------------------- */

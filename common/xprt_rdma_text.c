@@ -12,10 +12,9 @@
 
 static uint32_t mtu_of(const struct pw_rdma *x)
 {
-	struct ibv_port_attr attr = { .state = IBV_PORT_NOP };
+	struct ibv_port_attr attr;
 
-	if (x->v->query_port(x->id->verbs, x->id->port_num,
-			     (struct _compat_ibv_port_attr *)(void *)&attr))
+	if (pw_rdma_port_attr(x->v, x->id->verbs, x->id->port_num, &attr))
 		return 0;
 	return attr.active_mtu >= IBV_MTU_256 && attr.active_mtu <= IBV_MTU_4096 ?
 		       128u << attr.active_mtu : 0;

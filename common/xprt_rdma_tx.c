@@ -3,7 +3,7 @@
  *
  *	todo	windows to close, answers to read, "I have read it" to tell
  *	grants	slots whose memory has changed: end the old right, open the new one
- *	queue	messages: [open a window] [WRITE the payload] SEND
+ *	queue	messages: [open a window] [WRITE the payload] SEND (xprt_rdma_payload.c)
  *
  * in this order, as far as there is room on the send queue, a free message buffer, and credit of
  * the peer; what is missing comes with a completion or a message, and both kick the flush again.
@@ -18,22 +18,14 @@
 #include "common/fault.h"
 #include "common/xprt_rdma_impl.h"
 
-/* Of wr_id: the number of the request; of a READ also its slot. */
-#define READ_BIT (1ull << 62)
-#define READ_SLOT_SHIFT 48
-#define NUMBER_MASK ((1ull << READ_SLOT_SHIFT) - 1)
-/* The most that one item below needs of the send queue. */
-#define ROOM 4u
-/* Shorter payloads are copied behind the command rather than gathered by the device. */
-#define COPY_MAX 256u
-
 /* Work requests ------------------------------------------------------------------------------- */
 
-static bool has_room(const struct pw_rdma *x)
+/* For what one item below needs, with a payload in @pieces. */
+static bool has_room(const struct pw_rdma *x, uint32_t pieces)
 {
 	const struct pw_rdma_tx *tx = &x->tx;
 
-	return tx->posted + tx->nr_wr - tx->completed + ROOM <= tx->sq_max;
+	return tx->posted + tx->nr_wr - tx->completed + PW_RDMA_ROOM + pieces <= x->limits.sq;
 }
 
 /* A window's key is what its last bind made it, from the post of that bind on. */
@@ -118,15 +110,6 @@ struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x)
 	return wr;
 }
 
-static void add_sge(struct ibv_send_wr *wr, const void *p, uint32_t len, uint32_t lkey)
-{
-	wr->sg_list[wr->num_sge++] = (struct ibv_sge){
-		.addr = (uintptr_t)p,
-		.length = len,
-		.lkey = lkey,
-	};
-}
-
 /* Everything that was prepared last belongs to @j. */
 static void fly(struct pw_rdma *x, struct pw_rdma_job *j)
 {
@@ -135,11 +118,6 @@ static void fly(struct pw_rdma *x, struct pw_rdma_job *j)
 }
 
 /* Messages ------------------------------------------------------------------------------------ */
-
-static struct pw_rdma_head *head_of(const struct pw_rdma_out *out)
-{
-	return (void *)out->buf;
-}
 
 static void finish(struct pw_rdma *x, struct pw_send *s, int err)
 {
@@ -165,17 +143,19 @@ static void out_done(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 		finish(x, s, err);
 }
 
-/* A free message buffer with a head, if @spare more credits than one are there. */
-static struct pw_rdma_out *out_get(struct pw_rdma *x, enum pw_rdma_type type, uint32_t spare)
+/* A free message buffer with a head, if @spare more credits than one are there, and room for its
+ * payload. */
+static struct pw_rdma_out *out_get(struct pw_rdma *x, enum pw_rdma_type type, uint32_t spare,
+				   uint32_t pieces)
 {
 	struct pw_rdma_head *h;
 	struct pw_rdma_out *out;
 
-	if (!has_room(x) || pw_list_empty(&x->tx.free) ||
+	if (!has_room(x, pieces) || pw_list_empty(&x->tx.free) ||
 	    (int32_t)(x->tx.limit - x->tx.sent) < 1 + (int32_t)spare)
 		return NULL;
 	out = pw_list_entry(pw_list_pop(&x->tx.free), struct pw_rdma_out, free_node);
-	h = head_of(out);
+	h = pw_rdma_head_of(out);
 	*h = (struct pw_rdma_head){ .magic = PW_RDMA_MAGIC, .type = (uint8_t)type };
 	return out;
 }
@@ -183,7 +163,7 @@ static struct pw_rdma_out *out_get(struct pw_rdma *x, enum pw_rdma_type type, ui
 /* As many grants as fit beside @behind bytes. Return: the length so far. */
 static uint32_t put_grants(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t behind)
 {
-	struct pw_rdma_head *h = head_of(out);
+	struct pw_rdma_head *h = pw_rdma_head_of(out);
 	struct pw_rdma_grant *g = (struct pw_rdma_grant *)(h + 1);
 	uint32_t room = PW_RDMA_MSG_BYTES - (uint32_t)sizeof(*h) - behind;
 
@@ -208,7 +188,7 @@ static uint32_t put_grants(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t 
 static void put_send(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t len,
 		     const struct ibv_sge *more, uint32_t inv)
 {
-	struct pw_rdma_head *h = head_of(out);
+	struct pw_rdma_head *h = pw_rdma_head_of(out);
 	struct ibv_send_wr *wr = pw_rdma_wr(x);
 
 	h->credits = x->rx.given;
@@ -220,7 +200,7 @@ static void put_send(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t len,
 	/* who waits for its memory does not wait for what comes behind it */
 	if (h->flags & PW_RDMA_PLACED)
 		wr->send_flags |= IBV_SEND_SIGNALED;
-	add_sge(wr, out->buf, len, out->lkey);
+	pw_rdma_add_sge(wr, out->buf, len, out->lkey);
 	if (more->length)
 		wr->sg_list[wr->num_sge++] = *more;
 	if (len + more->length <= x->max_inline)
@@ -230,141 +210,16 @@ static void put_send(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t len,
 
 static bool send_internal(struct pw_rdma *x, enum pw_rdma_type type, uint16_t slot)
 {
-	struct pw_rdma_out *out = out_get(x, type, 0);
+	struct pw_rdma_out *out = out_get(x, type, 0, 0);
 
 	if (!out)
 		return false;
-	head_of(out)->slot = slot;
+	pw_rdma_head_of(out)->slot = slot;
 	put_send(x, out, put_grants(x, out, 0), &(struct ibv_sge){ .length = 0 }, 0);
 	return true;
 }
 
-/* Payloads ------------------------------------------------------------------------------------ */
-
-/* The key for a payload; registers it for this message if it lies in no area. */
-static int payload_key(struct pw_rdma *x, struct pw_rdma_out *out, const struct pw_send *s,
-		       uint32_t *ret)
-{
-	struct ibv_mr *mr = pw_rdma_pd_find(x->pd, s->payload, s->cmd.payload_len);
-	int err = PW_FAULT_ERR("rdma.payload", -ENOMEM);
-
-	if (!mr) {
-		if (!err)
-			out->mr = x->v->reg_mr(x->pd->pd, (void *)(uintptr_t)s->payload,
-					       s->cmd.payload_len, 0);
-		if (!out->mr)
-			return err ? err : pw_verbs_err();
-		mr = out->mr;
-	}
-	*ret = mr->lkey;
-	return 0;
-}
-
-static int put_write(struct pw_rdma *x, struct pw_rdma_out *out, const struct pw_send *s,
-		     uint64_t to, uint32_t rkey)
-{
-	struct ibv_send_wr *wr;
-	uint32_t lkey = 0;
-	int err = payload_key(x, out, s, &lkey);
-
-	if (err)
-		return err;
-	wr = pw_rdma_wr(x);
-	wr->opcode = IBV_WR_RDMA_WRITE;
-	wr->wr.rdma.remote_addr = to;
-	wr->wr.rdma.rkey = rkey;
-	add_sge(wr, s->payload, s->cmd.payload_len, lkey);
-	return 0;
-}
-
-/* Behind the command: copied if it is short or not registered, else gathered. */
-static void put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to,
-		       uint32_t *len, struct ibv_sge *more)
-{
-	uint32_t n = s->cmd.payload_len;
-	struct ibv_mr *mr;
-
-	if (!n)
-		return;
-	mr = n > COPY_MAX ? pw_rdma_pd_find(x->pd, s->payload, n) : NULL;
-	if (mr) {
-		*more = (struct ibv_sge){
-			.addr = (uintptr_t)s->payload,
-			.length = n,
-			.lkey = mr->lkey,
-		};
-		return;
-	}
-	memcpy(to, s->payload, n);
-	*len += n;
-	x->stats.copied_bytes += n;
-}
-
-/* The client's request: its payload to the slot, a window for its answer. */
-static int place_request(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
-			 struct pw_send *s)
-{
-	struct pw_rdma_head *h = head_of(out);
-	int err;
-
-	sl->window.base = NULL;
-	if (s->cmd.payload_len > PW_RDMA_INLINE_MAX) {
-		err = put_write(x, out, s, sl->remote_addr + pw_cmd_head(&s->cmd), sl->grant.rkey);
-		if (err)
-			return err;
-		h->flags |= PW_RDMA_PLACED;
-	}
-	if (!x->pd->dev->windows || !s->answer || s->answer_max <= PW_RDMA_INLINE_MAX)
-		return 0;
-	err = pw_rdma_right_open(x, &sl->window, s->answer, s->answer_max,
-				 IBV_ACCESS_REMOTE_WRITE);
-	if (err)
-		return err;
-	h->flags |= PW_RDMA_WINDOW;
-	h->addr = (uintptr_t)s->answer;
-	h->rkey = sl->window.rkey;
-	h->len = s->answer_max;
-	return 0;
-}
-
-/* The node's answer: its payload to the client's window, or offered to be read. */
-static int place_answer(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
-			struct pw_send *s, uint32_t *inv)
-{
-	struct pw_rdma_head *h = head_of(out);
-	uint32_t n = s->cmd.payload_len;
-	int err = 0;
-
-	if (n > PW_RDMA_INLINE_MAX && sl->window.open && n <= sl->window.len) {
-		err = put_write(x, out, s, sl->window_addr, sl->window.rkey);
-		h->flags |= PW_RDMA_PLACED;
-	} else if (n > PW_RDMA_INLINE_MAX) {
-		err = pw_rdma_right_open(x, &sl->pull, s->payload, n, IBV_ACCESS_REMOTE_READ);
-		h->flags |= PW_RDMA_PULL;
-		h->addr = (uintptr_t)s->payload;
-		h->rkey = sl->pull.rkey;
-		h->len = n;
-		sl->pulled = s;
-		out->s = NULL;
-	}
-	if (sl->window.open && x->pd->dev->send_inv)
-		*inv = sl->window.rkey;
-	sl->window.open = false;
-	return err;
-}
-
-/* Is there what the payload of @s needs? If not, it comes. */
-static bool is_placeable(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
-			 const struct pw_send *s)
-{
-	uint32_t n = s->cmd.payload_len;
-
-	if (n <= PW_RDMA_INLINE_MAX)
-		return true;
-	if (x->node)
-		return !sl->pulled && !sl->pull.open && sl->todo == PW_RDMA_TODO_NONE;
-	return sl->grant.open && pw_cmd_head(&s->cmd) + n <= sl->grant.len;
-}
+/* The queue ------------------------------------------------------------------------------------ */
 
 static bool send_first(struct pw_rdma *x)
 {
@@ -376,9 +231,9 @@ static bool send_first(struct pw_rdma *x)
 	uint32_t len, inv = 0, behind = PW_CMD_BYTES;
 	int err = 0;
 
-	if (sl && !is_placeable(x, sl, s))
+	if (sl && !pw_rdma_is_placeable(x, sl, s))
 		return false;
-	out = out_get(x, PW_RDMA_MSG, 1);
+	out = out_get(x, PW_RDMA_MSG, 1, pw_rdma_pieces(x, s->cmd.payload_len));
 	if (!out)
 		return false;
 	pw_list_del(&s->node);
@@ -389,9 +244,9 @@ static bool send_first(struct pw_rdma *x)
 	memcpy(out->buf + len, &s->cmd, sizeof(s->cmd));
 	len += PW_CMD_BYTES;
 	if (s->cmd.payload_len <= PW_RDMA_INLINE_MAX)
-		put_inline(x, s, out->buf + len, &len, &more);
+		pw_rdma_put_inline(x, s, out->buf + len, &len, &more);
 	if (sl)
-		err = x->node ? place_answer(x, sl, out, s, &inv) : place_request(x, sl, out, s);
+		err = pw_rdma_place(x, sl, out, s, &inv);
 	put_send(x, out, len, &more, inv);
 	if (err)
 		pw_rdma_failf(x, err, "memory of a message not registered: %s", strerror(-err));
@@ -411,32 +266,6 @@ static void pull_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 		finish(x, s, err);
 }
 
-/* The client reads an answer from the node's memory. */
-static int put_read(struct pw_rdma *x, struct pw_rdma_slot *sl)
-{
-	const struct pw_rdma_head *h = sl->held->view.head;
-	struct ibv_mr *mr = pw_rdma_pd_find(x->pd, sl->held->dest, h->len);
-	int err = PW_FAULT_ERR("rdma.read", -ENOMEM);
-	struct ibv_send_wr *wr;
-
-	if (!mr && !err)
-		mr = sl->pull.mr = x->v->reg_mr(x->pd->pd, sl->held->dest, h->len,
-						IBV_ACCESS_LOCAL_WRITE);
-	if (!mr)
-		return err ? err : pw_verbs_err();
-	wr = pw_rdma_wr(x);
-	wr->opcode = IBV_WR_RDMA_READ;
-	wr->send_flags = IBV_SEND_SIGNALED;
-	wr->wr_id |= READ_BIT | (uint64_t)sl->idx << READ_SLOT_SHIFT;
-	wr->wr.rdma.remote_addr = h->addr;
-	wr->wr.rdma.rkey = h->rkey;
-	add_sge(wr, sl->held->dest, h->len, mr->lkey);
-	sl->job.done = pw_rdma_read_done;
-	sl->job.last_wr = x->tx.posted + x->tx.nr_wr;
-	pw_list_add_tail(&x->tx.reading, &sl->job.node);
-	return 0;
-}
-
 /* @job: what ends @r; at once where no work request is needed. */
 static void close_right(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_right *r,
 			void (*done)(struct pw_rdma *, struct pw_rdma_job *, int))
@@ -451,9 +280,10 @@ static void close_right(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rd
 static bool do_todo(struct pw_rdma *x)
 {
 	struct pw_rdma_slot *sl = pw_list_first(&x->tx.todo, struct pw_rdma_slot, todo_node);
+	uint32_t read_len = sl->todo == PW_RDMA_TODO_READ ? sl->held->view.head->len : 0;
 	int todo = sl->todo, err;
 
-	if (!has_room(x))
+	if (!has_room(x, pw_rdma_pieces(x, read_len)))
 		return false;
 	if (todo == PW_RDMA_TODO_TELL_PULLED && !send_internal(x, PW_RDMA_PULLED, sl->idx))
 		return false;
@@ -464,7 +294,7 @@ static bool do_todo(struct pw_rdma *x)
 	} else if (todo == PW_RDMA_TODO_CLOSE_PULL) {
 		close_right(x, sl, &sl->pull, pull_closed);
 	} else if (todo == PW_RDMA_TODO_READ) {
-		err = put_read(x, sl);
+		err = pw_rdma_put_read(x, sl);
 		if (err)
 			pw_rdma_failf(x, err, "memory of an answer not registered: %s",
 				      strerror(-err));
@@ -495,7 +325,7 @@ static void on_flush(struct pw_flush *f)
 		return;
 	while (!pw_list_empty(&tx->todo) && do_todo(x))
 		;
-	while (!x->closing && !pw_list_empty(&tx->grants) && has_room(x))
+	while (!x->closing && !pw_list_empty(&tx->grants) && has_room(x, 0))
 		pw_rdma_bind_grant(x, pw_list_first(&tx->grants, struct pw_rdma_slot, grant_node));
 	while (!x->closing && !pw_list_empty(&tx->queue) && send_first(x))
 		;
@@ -523,12 +353,15 @@ void pw_rdma_send(struct pw_xprt *base, struct pw_send *s)
 
 /* Done ---------------------------------------------------------------------------------------- */
 
+/* One piece of a READ. The others of one that failed come back, too: the queue pair has ended. */
 static void read_done(struct pw_rdma *x, uint32_t slot, int err)
 {
-	struct pw_rdma_job *j = &x->slots[slot].job;
+	struct pw_rdma_slot *sl = &x->slots[slot];
 
-	pw_list_del(&j->node);
-	j->done(x, j, err);
+	if (--sl->nr_reads)
+		return;
+	pw_list_del(&sl->job.node);
+	sl->job.done(x, &sl->job, err);
 }
 
 void pw_rdma_on_sent(struct pw_rdma *x, const struct ibv_wc *wc)
@@ -541,9 +374,9 @@ void pw_rdma_on_sent(struct pw_rdma *x, const struct ibv_wc *wc)
 		pw_rdma_failf(x, err, "send: %s", x->v->wc_status_str(wc->status));
 	}
 	/* soft-iWARP reports a READ behind what was posted after it; all else is in order */
-	tx->completed = PW_MAX(tx->completed, wc->wr_id & NUMBER_MASK);
-	if (wc->wr_id & READ_BIT)
-		read_done(x, (uint32_t)(wc->wr_id >> READ_SLOT_SHIFT) & (PW_MAX_SLOTS - 1),
+	tx->completed = PW_MAX(tx->completed, wc->wr_id & PW_RDMA_NUMBER_MASK);
+	if (wc->wr_id & PW_RDMA_READ_BIT)
+		read_done(x, (uint32_t)(wc->wr_id >> PW_RDMA_READ_SLOT_SHIFT) & (PW_MAX_SLOTS - 1),
 			  wc->status ? x->err : 0);
 	while (!pw_list_empty(&tx->flying)) {
 		struct pw_rdma_job *j = pw_list_first(&tx->flying, struct pw_rdma_job, node);

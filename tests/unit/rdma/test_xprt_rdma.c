@@ -115,6 +115,34 @@ static void test_small_payloads__travel_in_the_message(void **state)
 	assert_int_equal(fake_stats.wr_read, 0);
 }
 
+static void test_payload__longer_than_a_message_of_the_device(void **state)
+{
+	fake_opts.max_msg = 1u << 20;
+	rig_connect_pair();
+	rig_call(1, 0, 3u << 20, 0);
+	rig_call(2, 0, 0, 3u << 20);
+	finish_calls();
+	assert_int_equal(fake_stats.bytes_write + fake_stats.bytes_read, 6u << 20);
+	assert_int_equal(fake_stats.wr_write + fake_stats.wr_read, 6);
+	/* not a multiple, and one that begins within a block */
+	rig_call(1, 700, (3u << 20) + 1, 0);
+	rig_call(2, 0, 0, (2u << 20) - 1);
+	finish_calls();
+	assert_int_equal(fake_stats.wr_write + fake_stats.wr_read, 6 + 4 + 2);
+}
+
+static void test_payloads_in_pieces__share_a_short_queue(void **state)
+{
+	fake_opts.max_msg = 128u << 10;
+	fake_opts.max_qp_wr = PW_RDMA_DEPTH_MAX;
+	rig_connect_pair();
+	for (uint32_t i = 0; i < 3; i++) {
+		call_all(1u << 20, 1u << 20);
+		finish_calls();
+	}
+	assert_int_equal(fake_stats.sq_full, 0);
+}
+
 static void test_areas__are_registered_in_pieces(void **state)
 {
 	uint64_t before;
@@ -158,6 +186,39 @@ static void test_send_queue__full_waits_and_goes_on(void **state)
 	}
 	assert_int_equal(fake_stats.sq_full, 0);
 	assert_in_range(fake_stats.max_sq_used, 60, PW_RDMA_DEPTH_MAX);
+}
+
+/* Less of everything than any device has; the fake ones refuse what is too much. */
+static void test_device__small_in_every_way(void **state)
+{
+	fake_opts.max_qp_wr = 20;
+	fake_opts.max_cqe = 40;
+	fake_opts.max_sge = 1;
+	fake_opts.max_inline = 0;
+	fake_opts.max_rd_atom = 1;
+	fake_opts.max_msg = 1u << 20;
+	rig_connect_pair();
+	for (uint32_t i = 0; i < 3; i++) {
+		call_all(30000, 30000);
+		finish_calls();
+		call_all(2000, 2000);
+		finish_calls();
+	}
+	assert_int_equal(fake_stats.sq_full + fake_stats.rnr, 0);
+}
+
+static void test_device__too_small_says_so(void **state)
+{
+	struct pw_xprt_listener *l;
+
+	fake_opts.max_qp_wr = 18;
+	fake_opts.max_msg = 1u << 20;
+	assert_int_equal(rig_listen("127.0.0.1", 0, &l), 0);
+	rig_client_connect("127.0.0.1", pw_xprt_listener_port(l));
+	run_until(client_closed);
+	assert_int_equal(client.err, -EOPNOTSUPP);
+	assert_non_null(strstr(client.why, "too short queues"));
+	pw_xprt_listener_free(l);
 }
 
 static void test_credits__never_run_out(void **state)
@@ -210,6 +271,19 @@ static void test_queue_pair_breaks__at_each_turn(void **state)
 		fake_break_qps();
 		run_until(both_closed);
 		assert_true(client.err < 0 && node.err < 0);
+		forget();
+	}
+}
+
+static void test_queue_pair_breaks__between_pieces(void **state)
+{
+	fake_opts.max_msg = 64u << 10;
+	for (uint32_t turns = 0; turns < 40; turns++) {
+		rig_connect_pair();
+		call_all(200000, 200000);
+		run_turns(turns);
+		fake_break_qps();
+		run_until(both_closed);
 		forget();
 	}
 }
@@ -312,13 +386,18 @@ int main(void)
 		TEST(test_read__is_pushed_into_a_window),
 		TEST(test_read__is_pulled_without_windows),
 		TEST(test_small_payloads__travel_in_the_message),
+		TEST(test_payload__longer_than_a_message_of_the_device),
+		TEST(test_payloads_in_pieces__share_a_short_queue),
 		TEST(test_areas__are_registered_in_pieces),
 		TEST(test_buffers_that_go_elsewhere__leave_no_right_behind),
 		TEST(test_send_queue__full_waits_and_goes_on),
+		TEST(test_device__small_in_every_way),
+		TEST(test_device__too_small_says_so),
 		TEST(test_credits__never_run_out),
 		TEST(test_doorbells__are_fewer_than_requests),
 		TEST(test_done__comes_when_the_device_has_let_go),
 		TEST(test_queue_pair_breaks__at_each_turn),
+		TEST(test_queue_pair_breaks__between_pieces),
 		TEST(test_device_removed__while_idle),
 		TEST(test_device_removed__in_the_middle),
 		TEST(test_device_removed__says_nothing_more),
