@@ -4,7 +4,7 @@
  *
  * What they mean is in meta/; here they get their names checked, their reply row, and what follows
  * from their commit: an open of CREATE is counted, an inode that lost its last name goes to the
- * reclaimer.
+ * reclaimer. What adds an inode waits, as a write does, for space that is being freed.
  */
 #include <errno.h>
 
@@ -72,10 +72,17 @@ static int attempt(struct pws_txn *t)
 	return err;
 }
 
+static bool adds_inode(const struct pws_req *r)
+{
+	return r->cmd.op == PW_OP_MKNODE || r->cmd.op == PW_OP_CREATE;
+}
+
 static void begin(struct pws_req *r)
 {
 	int err = check_names(r);
 
+	if (!err && adds_inode(r) && !r->n->meta.has_room(r->n->meta.arg) && pws_req_wait_space(r))
+		return;
 	if (!err && r->cmd.op == PW_OP_CREATE)
 		err = pws_session_opens_reserve(r->ch->session, 2);
 	if (err) {

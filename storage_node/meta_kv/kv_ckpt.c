@@ -4,8 +4,9 @@
  *	freeze -> wait until all of it is flushed -> the index applies it -> drop it, free the ring
  *
  * Started when the active overlay has filled its half of the ring, some time after the first
- * change, and by stop. No room on the index's disk: tried again, the journal has it all; commits go
- * on until the ring's other half is full, too. Any other failure is final, as that of a flush.
+ * change, each second while the index has no room, and by stop. No room on the index's disk: tried
+ * again, the journal has it all; commits go on until the ring's other half is full, too. Any other
+ * failure is final, as that of a flush.
  */
 #include <assert.h>
 #include <errno.h>
@@ -19,6 +20,13 @@
 #define CKPT_SOON_NS  (1 * PW_NS_PER_S) /* when room is short: what is deleted may make some */
 #define CKPT_RETRY_NS (1 * PW_NS_PER_S)
 
+/* Without room also with nothing to apply: only an apply asks the disk below how much there is now.
+ */
+static bool is_wanted(const struct kv_lmdb *k)
+{
+	return pws_kv_map_nr(k->active) || !kv_admit_has_room(&k->kv);
+}
+
 static void on_applied(struct pws_kv_index_apply *a)
 {
 	struct kv_lmdb *k = pw_container_of(a, struct kv_lmdb, apply);
@@ -29,7 +37,7 @@ static void on_applied(struct pws_kv_index_apply *a)
 		pws_kv_map_free(k->frozen);
 		k->frozen = NULL;
 		k->stats.checkpoints++;
-		if (pws_kv_map_nr(k->active))
+		if (is_wanted(k))
 			kv_ckpt_arm(k);
 		break;
 	case -ENOSPC:
@@ -55,13 +63,11 @@ void kv_ckpt_step(struct kv_lmdb *k)
 	pws_kv_index_apply(k->index, &k->apply);
 }
 
-void kv_ckpt_start(struct kv_lmdb *k)
+static void freeze(struct kv_lmdb *k)
 {
 	struct pws_kv_map *fresh;
 	int err;
 
-	if (k->frozen || k->err || !pws_kv_map_nr(k->active))
-		return;
 	err = PW_FAULT_ERR("kv.checkpoint", -ENOMEM);
 	if (!err)
 		err = pws_kv_map_new(&fresh);
@@ -83,6 +89,12 @@ void kv_ckpt_start(struct kv_lmdb *k)
 	kv_ckpt_step(k);
 }
 
+void kv_ckpt_start(struct kv_lmdb *k)
+{
+	if (!k->frozen && !k->err && pws_kv_map_nr(k->active))
+		freeze(k);
+}
+
 void kv_ckpt_arm(struct kv_lmdb *k)
 {
 	uint64_t at = pw_loop_now(k->kv.loop);
@@ -99,8 +111,8 @@ static void on_timer(struct pw_timer *t)
 
 	if (k->frozen)
 		kv_ckpt_step(k);
-	else
-		kv_ckpt_start(k);
+	else if (!k->err && !k->stopping && is_wanted(k))
+		freeze(k);
 	/* those in line may have waited for nothing but memory */
 	kv_admit_kick(k);
 }

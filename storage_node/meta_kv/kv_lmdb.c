@@ -430,6 +430,8 @@ int pws_kv_lmdb_open(struct pw_loop *loop, const struct pws_kv_lmdb_opts *o, str
 		lmdb_free(k);
 		return err;
 	}
+	if (!kv_admit_has_room(&k->kv))
+		kv_ckpt_arm(k);
 	*ret = &k->kv;
 	return 0;
 }

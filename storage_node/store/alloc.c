@@ -55,7 +55,8 @@ struct pws_alloc {
 	int flush_err;
 	bool growing;
 	uint64_t grow_bytes;	/* that the growth in progress adds */
-	uint64_t grow_after_ns; /* after a failure not before this */
+	uint64_t grow_max;	/* bytes; halved by each failure */
+	uint64_t grow_after_ns; /* after the failure of the smallest step not before this */
 	uint64_t growable;	/* bytes, when the disk was last asked */
 	uint64_t nr_takes;
 	bool stopping;
@@ -88,6 +89,13 @@ static uint64_t kept_blocks(const struct pws_alloc *a)
 	return PW_MAX(here, PW_MIN((uint64_t)SPARE_BLOCKS, a->nr_blocks / 16));
 }
 
+/* Not while it grows: what the growth takes would count on neither side. */
+static void ask_growable(struct pws_alloc *a)
+{
+	if (!a->growing)
+		a->growable = pws_disk_growable(a->o.disk);
+}
+
 static uint64_t disk_blocks(const struct pws_alloc_opts *o)
 {
 	uint64_t size = pws_disk_size(o->disk);
@@ -111,7 +119,9 @@ int pws_alloc_open(struct pw_loop *loop, const struct pws_alloc_opts *o, struct 
 	a->growable = pws_disk_growable(o->disk);
 	pw_list_init(&a->pins);
 	pw_list_init(&a->waiters);
-	capacity = a->nr_blocks + a->growable / PWS_BLOCK;
+	a->grow_max = UINT64_MAX;
+	/* not what is free now: others may make room in the filesystem later */
+	capacity = pws_disk_limit(o->disk) / PWS_BLOCK;
 	if (o->max_bytes)
 		capacity = PW_MIN(capacity, o->max_bytes / PWS_BLOCK);
 	capacity = PW_MIN(PW_MAX(capacity, a->nr_blocks), PWS_BLOCK_NR_MAX + 1);
@@ -228,10 +238,13 @@ static void on_grown(void *arg, int err)
 	uint64_t nr = PW_MIN(disk_blocks(&a->o), a->free.capacity);
 
 	a->growing = false;
-	a->growable = pws_disk_growable(a->o.disk);
+	ask_growable(a);
+	a->grow_max = err ? PW_ROUND_DOWN(a->grow_bytes / 2, GROW_UNIT) : UINT64_MAX;
 	if (err) {
-		/* smaller steps are tried as the room that the disk tells shrinks */
-		a->grow_after_ns = pw_loop_now(a->loop) + GROW_RETRY_NS;
+		if (!a->grow_max) {
+			a->grow_max = UINT64_MAX;
+			a->grow_after_ns = pw_loop_now(a->loop) + GROW_RETRY_NS;
+		}
 		pw_log_rl(PW_LOG_WARN, "store: the data file cannot grow by %llu MiB, %s",
 			  (unsigned long long)(a->grow_bytes / PW_MIB), pw_err_text(err));
 	}
@@ -253,7 +266,8 @@ static bool start_grow(struct pws_alloc *a, uint64_t want_bytes)
 		return true;
 	if (a->stopping || !room || pw_loop_now(a->loop) < a->grow_after_ns)
 		return false;
-	a->grow_bytes = PW_MIN(PW_MAX(step, PW_ROUND_UP(want_bytes, GROW_UNIT)), room);
+	step = PW_MAX(step, PW_ROUND_UP(want_bytes, GROW_UNIT));
+	a->grow_bytes = PW_MIN(PW_MIN(step, a->grow_max), room);
 	a->growing = true;
 	pws_disk_grow(a->o.disk, a->o.data_off + size + a->grow_bytes, on_grown, a);
 	return true;
@@ -326,7 +340,7 @@ static int wait_or_refuse(struct pws_alloc *a, uint64_t need)
 		return a->stopping ? -ENOSPC : -EAGAIN;
 	}
 	/* others may have made room in the filesystem since */
-	a->growable = pws_disk_growable(a->o.disk);
+	ask_growable(a);
 	return start_grow(a, need * PWS_BLOCK) ? -EAGAIN : -ENOSPC;
 }
 
@@ -339,7 +353,7 @@ int pws_alloc_take(struct pws_alloc *a, uint32_t nr, bool spare, uint64_t *ret)
 		return err;
 	settle(a);
 	if (++a->nr_takes % GROWABLE_TAKES == 0)
-		a->growable = pws_disk_growable(a->o.disk);
+		ask_growable(a);
 	if (a->free.count < need)
 		return wait_or_refuse(a, need);
 	choose_cursor(a, nr);
@@ -409,10 +423,15 @@ void pws_alloc_counts(const struct pws_alloc *a, uint64_t *ret_free, uint64_t *r
 	*ret_all = a->nr_blocks;
 }
 
-void pws_alloc_space(const struct pws_alloc *a, uint64_t *ret_total, uint64_t *ret_free)
+void pws_alloc_space(struct pws_alloc *a, uint64_t *ret_total, uint64_t *ret_free)
 {
-	uint64_t free_blocks, limbo, all, kept = kept_blocks(a), room = grow_room(a);
+	uint64_t free_blocks, limbo, all, kept, room;
 
+	/* who refuses work for want of space does that on today's answer, not on an old one */
+	if (grow_room(a) < GROW_STEP_MIN)
+		ask_growable(a);
+	kept = kept_blocks(a);
+	room = grow_room(a);
 	pws_alloc_counts(a, &free_blocks, &limbo, &all);
 	*ret_total = all * PWS_BLOCK + room;
 	free_blocks += limbo;

@@ -68,7 +68,7 @@ void pws_alloc_unpin(struct pws_alloc *a, struct pws_alloc_pin *p); /* if it is 
 /* No growth, no flush from now on. Return: true when idle, else @ready is made ready when it is. */
 bool pws_alloc_stop(struct pws_alloc *a, struct pw_ready *ready);
 /* Bytes: all that there may ever be, and what writes could still use of it. */
-void pws_alloc_space(const struct pws_alloc *a, uint64_t *ret_total, uint64_t *ret_free);
+void pws_alloc_space(struct pws_alloc *a, uint64_t *ret_total, uint64_t *ret_free);
 /* Blocks: free now, in limbo, and all that the file has now. */
 void pws_alloc_counts(const struct pws_alloc *a, uint64_t *ret_free, uint64_t *ret_limbo,
 		      uint64_t *ret_all);

@@ -53,6 +53,8 @@ uint64_t pws_disk_size(const struct pws_disk *d); /* bytes usable now */
 void pws_disk_grow(struct pws_disk *d, uint64_t size, void (*done)(void *arg, int err), void *arg);
 /* Bytes that the underlying filesystem could still give to grow(). */
 uint64_t pws_disk_growable(const struct pws_disk *d);
+/* Bytes that the file could have if it had the underlying filesystem for itself. */
+uint64_t pws_disk_limit(const struct pws_disk *d);
 /* Optional: [base, base+len) is memory that most ios use; registered as fixed buffers. 0 or -errno.
  */
 int pws_disk_register(struct pws_disk *d, void *base, size_t len);

@@ -336,6 +336,15 @@ uint64_t pws_disk_growable(const struct pws_disk *d)
 	return (uint64_t)v.f_bavail * v.f_frsize;
 }
 
+uint64_t pws_disk_limit(const struct pws_disk *d)
+{
+	struct statvfs v;
+
+	if (d->is_dev || fstatvfs(d->fd, &v))
+		return d->size;
+	return PW_MAX((uint64_t)v.f_blocks * v.f_frsize, d->size);
+}
+
 /* Life --------------------------------------------------------------------------------------- */
 
 int pws_disk_register(struct pws_disk *d, void *base, size_t len)

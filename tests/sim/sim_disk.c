@@ -305,6 +305,12 @@ uint64_t pws_disk_growable(const struct pws_disk *d)
 	return media.nr_blocks * PWS_BLOCK - media.size;
 }
 
+uint64_t pws_disk_limit(const struct pws_disk *d)
+{
+	(void)d;
+	return media.nr_blocks * PWS_BLOCK;
+}
+
 int pws_disk_register(struct pws_disk *d, void *base, size_t len)
 {
 	(void)d;

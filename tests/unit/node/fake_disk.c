@@ -39,7 +39,7 @@ struct pws_disk {
 	int fail_err[3];
 	bool flip, broken;
 	struct pw_ready grown;
-	uint64_t grow_to;
+	uint64_t grow_to, grow_step_max; /* 0: any */
 	void (*grow_done)(void *arg, int err);
 	void *grow_arg;
 	void (*on_write)(void *arg, uint64_t off, uint32_t len);
@@ -157,7 +157,8 @@ static void on_grown(struct pw_ready *r)
 	struct pws_disk *d = pw_container_of(r, struct pws_disk, grown);
 	int err = PW_FAULT_ERR("fake_disk.grow", -ENOSPC);
 
-	if (!err && d->grow_to > d->max)
+	if (!err && (d->grow_to > d->max ||
+		     (d->grow_step_max && d->grow_to - d->size > d->grow_step_max)))
 		err = -ENOSPC;
 	if (!err)
 		d->size = d->grow_to;
@@ -230,6 +231,11 @@ void fake_disk_set_max(struct pws_disk *d, uint64_t max)
 {
 	assert(max <= d->capacity);
 	d->max = max;
+}
+
+void fake_disk_grow_at_most(struct pws_disk *d, uint64_t bytes)
+{
+	d->grow_step_max = bytes;
 }
 
 void fake_disk_on_write(struct pws_disk *d, void (*fn)(void *arg, uint64_t off, uint32_t len),
@@ -326,6 +332,11 @@ void pws_disk_grow(struct pws_disk *d, uint64_t size, void (*done)(void *arg, in
 uint64_t pws_disk_growable(const struct pws_disk *d)
 {
 	return d->max > d->size ? d->max - d->size : 0;
+}
+
+uint64_t pws_disk_limit(const struct pws_disk *d)
+{
+	return d->capacity;
 }
 
 int pws_disk_register(struct pws_disk *d, void *base, size_t len)

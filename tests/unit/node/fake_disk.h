@@ -22,6 +22,8 @@ void fake_disk_fail(struct pws_disk *d, enum pws_disk_op op, uint32_t nth, int e
 void fake_disk_flip_next_read(struct pws_disk *d);
 /* Others fill the filesystem below: so much growth fails. */
 void fake_disk_set_max(struct pws_disk *d, uint64_t max);
+/* More in one step fails with -ENOSPC, whatever growable() says. */
+void fake_disk_grow_at_most(struct pws_disk *d, uint64_t bytes);
 /* Everything in flight and to come ends in -EIO. */
 void fake_disk_break(struct pws_disk *d);
 /* What a reboot would find, in a new disk; @d stays as it is. */

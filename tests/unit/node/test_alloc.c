@@ -426,6 +426,56 @@ static void test_grow__others_filled_the_filesystem(void **state)
 	free_ctx(c);
 }
 
+/* The first step is too much for what others have left, a smaller one is not. */
+static void test_grow__smaller_steps_at_once(void **state)
+{
+	struct ctx *c = new_ctx(64 * PW_MIB, 1024 * PW_MIB, 0);
+	struct pws_alloc_wait w;
+	uint32_t tries = 0;
+	int err;
+
+	/* the disk says that it has room, and fails all the same until a step is small enough */
+	fake_disk_grow_at_most(c->disk, 20 * PW_MIB);
+	assert_int_equal(take(c, 16000, false), 0);
+	while ((err = take(c, 2000, false)) == -EAGAIN && ++tries < 20) {
+		pws_alloc_wait(c->a, &w, &c->ready);
+		vloop_settle(c->loop);
+	}
+	if (!getenv("PW_FAULT")) {
+		assert_int_equal(err, 0);
+		assert_int_equal(pws_disk_size(c->disk), (64 + 16) * PW_MIB);
+	}
+	free_ctx(c);
+}
+
+static void test_grow__room_that_was_made_after_the_start(void **state)
+{
+	struct ctx *c = new_ctx(64 * PW_MIB, 1024 * PW_MIB, 0);
+	struct pws_alloc_opts o = { .kv = &c->kv, .disk = c->disk };
+	struct pws_alloc_wait w;
+	uint64_t total, bytes;
+
+	pws_alloc_close(c->a);
+	fake_disk_set_max(c->disk, 64 * PW_MIB);
+	assert_int_equal(pws_alloc_open(c->loop, &o, &c->a), 0);
+	pws_alloc_space(c->a, &total, &bytes);
+	assert_int_equal(bytes, 48 * PW_MIB);
+	assert_int_equal(take(c, 12288, false), 0);
+	pws_alloc_space(c->a, &total, &bytes);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(take(c, 1, false), -ENOSPC);
+	/* who asks before he writes is told of it without a write */
+	fake_disk_set_max(c->disk, 1024 * PW_MIB);
+	pws_alloc_space(c->a, &total, &bytes);
+	assert_true(bytes > 900 * PW_MIB);
+	assert_int_equal(take(c, 10000, false), -EAGAIN);
+	pws_alloc_wait(c->a, &w, &c->ready);
+	vloop_settle(c->loop);
+	if (!getenv("PW_FAULT"))
+		assert_int_equal(take(c, 10000, false), 0);
+	free_ctx(c);
+}
+
 static void test_stop__waits_for_what_runs(void **state)
 {
 	struct ctx *c = new_ctx(17 * PW_MIB, 17 * PW_MIB, 0);
@@ -459,6 +509,8 @@ int main(void)
 		cmocka_unit_test(test_grow__waits),
 		cmocka_unit_test(test_grow__no_more_than_allowed),
 		cmocka_unit_test(test_grow__others_filled_the_filesystem),
+		cmocka_unit_test(test_grow__smaller_steps_at_once),
+		cmocka_unit_test(test_grow__room_that_was_made_after_the_start),
 		cmocka_unit_test(test_stop__waits_for_what_runs),
 	};
 

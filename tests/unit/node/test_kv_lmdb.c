@@ -475,39 +475,6 @@ static void test_failed_checkpoint__else_the_engine_ends(void **state)
 	rig_check(r);
 }
 
-static void test_index_full__adding_fails_removing_works(void **state)
-{
-	struct rig *r = *state;
-	struct rig_commit *c;
-
-	rig_open(r);
-	assert_true(r->kv->ops->has_room(r->kv));
-	for (uint32_t i = 0; i < 20; i++)
-		rig_put(r, i, 100);
-	vloop_advance(r->loop, 40 * PW_NS_PER_S);
-	r->store->room = 30 * PW_MIB; /* the reserve of this map is 51 MiB */
-	assert_false(r->kv->ops->has_room(r->kv));
-	c = rig_put(r, 30, 100); /* the caller may use what is left of the reserve */
-	rig_wait(r, c);
-	assert_int_equal(c->c.err, 0);
-	r->store->room = 20 * PW_MIB;
-	c = rig_put(r, 31, 100);
-	rig_wait(r, c);
-	assert_int_equal(c->c.err, -ENOSPC);
-	c = rig_put(r, 1, 100); /* replaces */
-	rig_wait(r, c);
-	assert_int_equal(c->c.err, 0);
-	c = rig_put(r, 1, 200); /* grows */
-	rig_wait(r, c);
-	assert_int_equal(c->c.err, -ENOSPC);
-	c = rig_del(r, 2);
-	rig_wait(r, c);
-	assert_int_equal(c->c.err, 0);
-	r->store->room = PW_GIB;
-	assert_true(r->kv->ops->has_room(r->kv));
-	rig_check(r);
-}
-
 static void test_stop__everything_is_in_the_index(void **state)
 {
 	struct rig *r = *state;
@@ -570,7 +537,6 @@ int main(void)
 		RIG_TEST(test_failed_write__of_a_line_too),
 		RIG_TEST(test_failed_checkpoint__no_space_is_tried_again),
 		RIG_TEST(test_failed_checkpoint__else_the_engine_ends),
-		RIG_TEST(test_index_full__adding_fails_removing_works),
 		RIG_TEST(test_stop__everything_is_in_the_index),
 		RIG_TEST(test_open__other_place_of_the_journal_is_refused),
 	};
