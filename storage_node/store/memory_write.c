@@ -37,7 +37,8 @@ static void drop_spares(struct pws_mem_op *op)
 	}
 }
 
-/* A unit that is not there needs itself and a buffer, one that is being sent from a buffer.
+/* A unit that is not there needs itself and a buffer, one that is being sent from a buffer. Readers
+ * that come from here on do not count: our range keeps them off our blocks.
  * Return: 0; -ENOSPC; -EAGAIN a reader will give one back. */
 static int get_spares(struct pws_mem_op *op)
 {
@@ -145,7 +146,8 @@ static void copy_unit(struct pws_mem_op *op, uint32_t i, struct pws_mem_unit *u,
 	uint32_t first = op->unit_off[i] / PWS_BLOCK;
 	uint32_t end = op->unit_off[i] + op->unit_len[i];
 
-	if (!u->buf || u->buf->refs) {
+	/* Without a spare, whoever is sent from here came after us, and is sent other blocks. */
+	if (!u->buf || (u->buf->refs && op->spare[i])) {
 		struct pws_buf *old = u->buf;
 
 		u->buf = op->spare[i];

@@ -76,6 +76,7 @@ static struct rig_op *draw(struct model *m)
 		m->nr_writes++;
 	} else if (kind < 17) {
 		op = sr_op_new(m->rig, RIG_READ, INO(f), off, len, 0);
+		op->linger = pw_random_below(2);
 		m->nr_reads++;
 	} else if (kind < 19 || !m->o.small_room) {
 		op = sr_op_new(m->rig, RIG_TRUNC, INO(f), pw_random_below(4) ? off : 0, 0, 0);

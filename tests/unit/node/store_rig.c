@@ -163,6 +163,7 @@ int sr_new(struct rig **ret, const struct rig_opts *o)
 	int err;
 
 	vrandom_seed(o->seed);
+	pw_list_init(&rig->lent);
 	cur = rig;
 	rig->o = *o;
 	rig->data_off = o->journal ? RIG_JOURNAL_BYTES : RIG_DATA_OFF;

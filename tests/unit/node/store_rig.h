@@ -40,6 +40,7 @@ struct rig {
 	struct pws_bufpool *bufs;
 	struct pws_store *store;
 	uint32_t nr_running;
+	struct pw_list lent; /* rig_op.lent_node: reads that linger */
 	/* media_seq() of the engine when held: as if nothing newer were flushed */
 	bool hold_media;
 	uint64_t media_seq;
@@ -66,6 +67,8 @@ struct rig_op {
 	bool no_reply; /* WRITE: an attempt has no row that tells what an earlier one did */
 	bool refuse; /* the transaction ends in -EPERM */
 	bool keep_lent; /* READ: release is the test's */
+	bool linger; /* READ: as a slow transport does, releases some time after its end */
+	struct rig_op *before_commit; /* WRITE: a read that runs when it is prepared */
 	/* results */
 	bool done, committed, more;
 	int err;
@@ -74,6 +77,8 @@ struct rig_op {
 	uint64_t seen_seq;
 	uint8_t *data; /* READ: copy; freed by sr_op_free() */
 	/* the machinery */
+	struct pw_list lent_node;
+	struct rig_op *resume; /* the write whose before_commit this is */
 	struct pws_buf *buf;
 	uint64_t id;
 	struct pws_store_write w;

@@ -132,6 +132,33 @@ static void test_write__unit_that_is_being_sent(void **state)
 	lend_and_write(rig, PWS_BLOCK, PWS_BLOCK);
 }
 
+/* Regression: the write had no spare buffer then, and took NULL for it. */
+static void test_write__reader_that_comes_before_its_commit(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_op *w, *r;
+
+	if (!rig)
+		return;
+	OK(sr_write(rig, INO, 0, RIG_MAX_IO, 1));
+	w = sr_op_new(rig, RIG_WRITE, INO, 10, 100, 2);
+	r = sr_op_new(rig, RIG_READ, INO, PWS_BLOCK, PWS_BLOCK, 0);
+	r->keep_lent = true;
+	w->before_commit = r;
+	sr_op_start(w);
+	sr_run(rig);
+	assert_true(r->done || rig_faults_on);
+	sr_fill(want, 1, 0, RIG_MAX_IO);
+	if (r->done && !r->err)
+		assert_memory_equal(r->r.data, want + PWS_BLOCK, PWS_BLOCK);
+	if (!w->err)
+		sr_fill(want + 10, 2, 0, 100);
+	assert_true(!sr_check(rig, INO, 0, RIG_MAX_IO, want) || rig_faults_on);
+	rig->store->ops->read_release(rig->store, &r->r);
+	sr_op_free(r);
+	sr_op_free(w);
+}
+
 static void test_trunc__unit_that_is_being_sent(void **state)
 {
 	struct rig *rig = *state;
@@ -238,6 +265,7 @@ int main(void)
 		T(test_write__full_units_change_owners),
 		T(test_write__others_are_copied_and_counted),
 		T(test_write__unit_that_is_being_sent),
+		T(test_write__reader_that_comes_before_its_commit),
 		T(test_trunc__unit_that_is_being_sent),
 		T(test_space__full_and_back),
 		T(test_blocks__are_counted_once),
