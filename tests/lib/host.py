@@ -21,6 +21,8 @@ import proc
 
 DEFAULT_TIMEOUT = 120
 GRACE_S = 2.0
+# of each log of a test that failed
+LAST_LINES = 8
 # emulated CPUs are slow: limits are multiplied by this, and what functions.sh waits for is too
 TIME_FACTOR = int(os.environ.get('PW_TIME_FACTOR') or 1)
 TIME_FACTOR_TCG = 5
@@ -57,7 +59,7 @@ def run(test, path, verdict):
         note = '\n'.join(filter(None, [note] + ['left over: ' + x for x in left]))
         status = 'FAIL'
     if status == 'FAIL':
-        _keep_logs(tmp, test.log_path().removesuffix('.log'))
+        note = '\n'.join([note] + _keep_logs(tmp, test.log_path().removesuffix('.log')))
     if not _mounts(tmp):
         shutil.rmtree(tmp, ignore_errors=True)
     return status, note
@@ -116,15 +118,21 @@ def _mounts(tmp):
 
 
 def _keep_logs(tmp, to):
-    """Logs and configurations that the test wrote at the top of its folder."""
+    """Keeps logs and configurations that the test wrote at the top of its folder. Returns the end
+    of each log: what a node or a mount said before a test hung."""
+    said = []
     if _mounts(tmp):
-        return
+        return said
     os.makedirs(to, exist_ok=True)
-    for n in os.listdir(tmp):
+    for n in sorted(os.listdir(tmp)):
         p = os.path.join(tmp, n)
         if os.path.isfile(p) and os.path.getsize(p) < 16 << 20 and re.search(
                 r'\.(log|ini|json|txt)$', n):
             shutil.copy(p, to)
+            if n.endswith('.log'):
+                with open(p, errors='replace') as f:
+                    said += [f'{n}: {line.rstrip()}' for line in f.readlines()[-LAST_LINES:]]
+    return said
 
 
 def _read(path):
