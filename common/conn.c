@@ -120,6 +120,11 @@ void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len)
 		pw_xprt_grant(c->x, slot, buf, len);
 }
 
+bool pw_conn_revoke(struct pw_conn *c, uint16_t slot, struct pw_revoke *r)
+{
+	return c->x && pw_xprt_revoke(c->x, slot, r);
+}
+
 bool pw_conn_places(const struct pw_conn *c)
 {
 	return state_of(c) == PW_CONN_UP && pw_xprt_places(c->x);

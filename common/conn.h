@@ -146,6 +146,20 @@ int pw_conn_send(struct pw_conn *c, struct pw_send *s) PW_WARN_UNUSED;
  * with the next message; for others this is a no-op, they ask on_payload().
  */
 void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len);
+/* Somebody waits until a peer cannot write any more to what a slot was granted. */
+struct pw_revoke {
+	void (*done)(struct pw_revoke *r); /* from the loop */
+};
+
+/**
+ * pw_conn_revoke - the end of a grant, before its memory is handed on without an answer yet
+ * @r: borrowed until its done(), which comes in any case; one at a time for each slot
+ *
+ * Node; not from within on_down(). The next pw_conn_grant() of the slot ends this state.
+ * Return: true, done() will be called when the peer cannot write there (or the connection is gone);
+ * false, it cannot already.
+ */
+bool pw_conn_revoke(struct pw_conn *c, uint16_t slot, struct pw_revoke *r) PW_WARN_UNUSED;
 /* The peer writes payloads where they were granted, whatever on_payload() returns: from another
  * place they have to be copied. UP only. */
 bool pw_conn_places(const struct pw_conn *c);

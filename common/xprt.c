@@ -37,6 +37,11 @@ void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len)
 		x->type->grant(x, slot, buf, len);
 }
 
+bool pw_xprt_revoke(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r)
+{
+	return x->type->revoke && x->type->revoke(x, slot, r);
+}
+
 bool pw_xprt_places(const struct pw_xprt *x)
 {
 	return x->type->grant;

@@ -34,8 +34,9 @@ void pw_xprt_send(struct pw_xprt *x, struct pw_send *s);
 /* The peer has proved who it is, and slots 0 to @nr_slots - 1 are granted: whatever is large may be
  * made now. */
 void pw_xprt_set_up(struct pw_xprt *x, uint32_t nr_slots);
-/* See pw_conn_grant(), pw_conn_places(). */
+/* See pw_conn_grant(), pw_conn_revoke(), pw_conn_places(). */
 void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len);
+bool pw_xprt_revoke(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r);
 bool pw_xprt_places(const struct pw_xprt *x);
 /* Idempotent. on_closed(err, why) follows from the loop; frees nothing. */
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why);

@@ -91,6 +91,8 @@ struct pw_rdma_slot {
 	struct pw_list grant_node; /* tx.grants, then tx.tell */
 	uint8_t *want;
 	uint32_t want_len;
+	struct pw_revoke *revoke; /* node: borrowed until it is done; no grant goes out before */
+	struct pw_rdma_job grant_job; /* node: end of a grant that was revoked */
 	/* client: where the answer may be written. Node: what the client has opened for that. */
 	struct pw_rdma_right window;
 	uint64_t window_addr; /* node */
@@ -232,6 +234,9 @@ void pw_rdma_right_forget(struct pw_rdma_right *r);
 /* The first of tx.grants; at most two work requests. */
 void pw_rdma_bind_grant(struct pw_rdma *x, struct pw_rdma_slot *s);
 void pw_rdma_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len);
+bool pw_rdma_revoke(struct pw_xprt *base, uint16_t slot, struct pw_revoke *r);
+/* The slot's grant has ended: tells who has asked for that, if anybody has. */
+void pw_rdma_revoked(struct pw_rdma *x, struct pw_rdma_slot *s);
 
 static inline struct pw_rdma_head *pw_rdma_head_of(const struct pw_rdma_out *out)
 {
@@ -271,6 +276,9 @@ void pw_rdma_send(struct pw_xprt *base, struct pw_send *s);
 void pw_rdma_kick(struct pw_rdma *x); /* there is something to send */
 /* The next work request, zeroed, with its number; there is room. */
 struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x);
+/* @done(@j) when @r has ended: at once where no work request is needed. */
+void pw_rdma_close_right(struct pw_rdma *x, struct pw_rdma_job *j, struct pw_rdma_right *r,
+			 void (*done)(struct pw_rdma *, struct pw_rdma_job *, int));
 /* On a queue pair that was told to end: a request whose completion proves all before it. */
 int pw_rdma_post_last(struct pw_rdma *x);
 void pw_rdma_on_sent(struct pw_rdma *x, const struct ibv_wc *wc);

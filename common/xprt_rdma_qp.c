@@ -75,6 +75,7 @@ static int slots_new(struct pw_rdma *x, uint32_t nr)
 		pw_list_init(&x->slots[i].grant_node);
 		pw_list_init(&x->slots[i].todo_node);
 		pw_list_init(&x->slots[i].job.node);
+		pw_list_init(&x->slots[i].grant_job.node);
 	}
 	return 0;
 }

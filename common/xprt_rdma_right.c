@@ -6,6 +6,7 @@
  * connection's queue; nobody but this connection's peer can use it. On one without it is a
  * registration in this connection's own domain, made and ended by calls that wait for the device.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -111,11 +112,36 @@ void pw_rdma_right_forget(struct pw_rdma_right *r)
 
 /* Slots --------------------------------------------------------------------------------------- */
 
+void pw_rdma_revoked(struct pw_rdma *x, struct pw_rdma_slot *s)
+{
+	struct pw_revoke *r = s->revoke;
+
+	s->revoke = NULL;
+	if (r)
+		r->done(r);
+	if (s->want && !x->closing && pw_list_empty(&s->grant_node)) {
+		pw_list_add_tail(&x->tx.grants, &s->grant_node);
+		pw_rdma_kick(x);
+	}
+}
+
+static void grant_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
+{
+	struct pw_rdma_slot *s = pw_container_of(j, struct pw_rdma_slot, grant_job);
+
+	pw_rdma_right_end(x, &s->grant);
+	pw_rdma_revoked(x, s);
+}
+
 void pw_rdma_bind_grant(struct pw_rdma *x, struct pw_rdma_slot *s)
 {
 	int err = 0;
 
 	pw_list_del(&s->grant_node);
+	if (s->revoke) {
+		pw_rdma_close_right(x, &s->grant_job, &s->grant, grant_closed);
+		return;
+	}
 	/* memory of no area would need a registration that outlives its window */
 	if (x->pd->dev->windows && !pw_rdma_pd_find(x->pd, s->want, s->want_len))
 		err = -EINVAL;
@@ -142,8 +168,33 @@ void pw_rdma_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len)
 		return;
 	s->want = buf;
 	s->want_len = len;
+	/* pw_rdma_revoked() goes on with it */
+	if (s->revoke)
+		return;
 	/* whether it is to be bound, or was bound and is to be told: once more, from the start */
 	pw_list_del(&s->grant_node);
 	pw_list_add_tail(&x->tx.grants, &s->grant_node);
 	pw_rdma_kick(x);
+}
+
+bool pw_rdma_revoke(struct pw_xprt *base, uint16_t slot, struct pw_revoke *r)
+{
+	struct pw_rdma *x = pw_rdma_of(base);
+	struct pw_rdma_slot *s;
+
+	if (slot >= x->nr_slots)
+		return false;
+	s = &x->slots[slot];
+	pw_list_del(&s->grant_node);
+	s->want = NULL;
+	s->want_len = 0;
+	if (!s->grant.open)
+		return false;
+	assert(!s->revoke);
+	s->revoke = r;
+	/* in closing, the end of the queue pair is the proof */
+	if (!x->closing)
+		pw_list_add_tail(&x->tx.grants, &s->grant_node);
+	pw_rdma_kick(x);
+	return true;
 }

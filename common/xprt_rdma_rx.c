@@ -110,7 +110,10 @@ static uint8_t *placed_at(const struct pw_rdma *x, const struct pw_rdma_slot *sl
 	const struct pw_rdma_right *r = x->node ? &sl->grant : &sl->window;
 	uint32_t head = x->node ? pw_cmd_head(cmd) : 0;
 
-	/* the window itself may be closed by now; its place is still known */
+	/* what was revoked is somebody else's */
+	if (x->node && (!r->open || sl->revoke))
+		return NULL;
+	/* the client's window itself may be closed by now; its place is still known */
 	if (!r->base || head + cmd->payload_len > r->len)
 		return NULL;
 	return r->base + head;

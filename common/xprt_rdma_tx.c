@@ -266,15 +266,14 @@ static void pull_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 		finish(x, s, err);
 }
 
-/* @job: what ends @r; at once where no work request is needed. */
-static void close_right(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_right *r,
-			void (*done)(struct pw_rdma *, struct pw_rdma_job *, int))
+void pw_rdma_close_right(struct pw_rdma *x, struct pw_rdma_job *j, struct pw_rdma_right *r,
+			 void (*done)(struct pw_rdma *, struct pw_rdma_job *, int))
 {
-	sl->job.done = done;
+	j->done = done;
 	if (pw_rdma_right_close(x, r))
-		fly(x, &sl->job);
+		fly(x, j);
 	else
-		done(x, &sl->job, 0);
+		done(x, j, 0);
 }
 
 static bool do_todo(struct pw_rdma *x)
@@ -290,9 +289,9 @@ static bool do_todo(struct pw_rdma *x)
 	pw_list_del(&sl->todo_node);
 	sl->todo = PW_RDMA_TODO_NONE;
 	if (todo == PW_RDMA_TODO_CLOSE_WINDOW) {
-		close_right(x, sl, &sl->window, pw_rdma_window_closed);
+		pw_rdma_close_right(x, &sl->job, &sl->window, pw_rdma_window_closed);
 	} else if (todo == PW_RDMA_TODO_CLOSE_PULL) {
-		close_right(x, sl, &sl->pull, pull_closed);
+		pw_rdma_close_right(x, &sl->job, &sl->pull, pull_closed);
 	} else if (todo == PW_RDMA_TODO_READ) {
 		err = pw_rdma_put_read(x, sl);
 		if (err)
@@ -400,11 +399,13 @@ void pw_rdma_tx_end(struct pw_rdma *x)
 
 		j->done(x, j, x->err);
 	}
-	for (uint32_t i = 0; i < x->nr_slots; i++)
+	for (uint32_t i = 0; i < x->nr_slots; i++) {
 		if (x->slots[i].pulled) {
 			finish(x, x->slots[i].pulled, x->err);
 			x->slots[i].pulled = NULL;
 		}
+		pw_rdma_revoked(x, &x->slots[i]);
+	}
 	while ((node = pw_list_pop(&x->tx.queue)))
 		finish(x, pw_list_entry(node, struct pw_send, node), x->err);
 }

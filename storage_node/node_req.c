@@ -388,6 +388,11 @@ static void on_durable(struct pws_kv_waiter *w)
 	pws_req_step(pw_container_of(w, struct pws_req, waiter), w->err);
 }
 
+static void on_revoked(struct pw_revoke *revoke)
+{
+	pws_req_step(pw_container_of(revoke, struct pws_req, revoke), 0);
+}
+
 static void on_space(struct pws_reclaim_waiter *w)
 {
 	pws_req_step(pw_container_of(w, struct pws_req, space_waiter), 0);
@@ -434,6 +439,17 @@ bool pws_req_wait_space(struct pws_req *r)
 		return false;
 	r->n->stats.space_waits++;
 	return true;
+}
+
+bool pws_req_revoke(struct pws_req *r)
+{
+	struct pw_conn *c = r->ch->conn;
+
+	/* next_buf: this connection has not brought the request, and was granted that */
+	if (!c || r->next_buf)
+		return true;
+	r->revoke.done = on_revoked;
+	return !pw_conn_revoke(c, r->slot, &r->revoke);
 }
 
 int64_t pws_req_now(const struct pws_req *r)

@@ -61,6 +61,7 @@ struct pws_req {
 	struct pw_cmd next;
 	uint8_t *next_payload;
 	struct pws_buf *next_buf; /* owns; NULL without payload */
+	struct pw_revoke revoke;
 
 	/* the operation's own; see op_*.c */
 	uint32_t phase;
@@ -112,6 +113,9 @@ void pws_req_step(struct pws_req *r, int err);
  * out). */
 void pws_req_reply(struct pws_req *r, int err);
 void pws_req_reply_payload(struct pws_req *r, const void *payload, uint32_t len);
+
+/* true: no client can write to r->buf any more; false: the step comes when it is so. */
+bool pws_req_revoke(struct pws_req *r);
 
 /* The inode outside of any transaction. 0; -EINPROGRESS: return, the step comes again; -ESTALE;
  * -errno */

@@ -2,7 +2,8 @@
 /* op_write.c -- the life of a WRITE on the node
  *
  * Happy path: the range is the request's own and its bytes are where they will stay (store:
- * prepare) -> one commit makes size, times, store rows and reply row visible (attempt) -> durable
+ * prepare) -> the client cannot write to them any more, if the buffer goes to
+ * the store -> one commit makes size, times, store rows and reply row visible (attempt) -> durable
  * -> finish -> answer.
  *
  * What can fail:
@@ -23,6 +24,7 @@
 enum {
 	WRITE_BEGIN,
 	WRITE_PREPARE,
+	WRITE_REVOKE,
 	WRITE_COMMIT,
 	WRITE_REPLAYED
 };
@@ -208,6 +210,19 @@ static void committed(struct pws_req *r)
 	reply(r, r->err);
 }
 
+/* The bytes are where they will stay. Somebody else may overwrite some of them behind the commit:
+ * who has sent them must not be able to by then. */
+static void commit(struct pws_req *r)
+{
+	if (r->phase == WRITE_PREPARE && r->wr.takes_buf) {
+		r->phase = WRITE_REVOKE;
+		if (!pws_req_revoke(r))
+			return;
+	}
+	r->phase = WRITE_COMMIT;
+	pws_txn_start(&r->txn, attempt, pws_req_txn_done);
+}
+
 void pws_op_write_step(struct pws_req *r)
 {
 	switch (r->phase) {
@@ -224,8 +239,10 @@ void pws_op_write_step(struct pws_req *r)
 			reply(r, r->err);
 			return;
 		}
-		r->phase = WRITE_COMMIT;
-		pws_txn_start(&r->txn, attempt, pws_req_txn_done);
+		commit(r);
+		return;
+	case WRITE_REVOKE:
+		commit(r);
 		return;
 	case WRITE_COMMIT:
 		committed(r);

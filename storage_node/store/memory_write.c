@@ -61,6 +61,12 @@ static int get_spares(struct pws_mem_op *op)
 	return 0;
 }
 
+/* A whole unit, as it lies in its buffer. */
+static bool takes_buf(const struct pws_mem_op *op)
+{
+	return op->w->len == op->m->o.max_io && !op->unit_off[0] && !op->w->head;
+}
+
 static void step_write(struct pws_mem_op *op)
 {
 	struct pws_store_write *w = op->w;
@@ -81,6 +87,7 @@ static void step_write(struct pws_mem_op *op)
 		pws_mem_op_put(op);
 	}
 	op->prepared = !err;
+	w->takes_buf = !err && takes_buf(op);
 	w->err = err;
 	w->ready(w);
 }
@@ -174,7 +181,7 @@ static void apply_write(struct pws_mem_op *op)
 {
 	struct pws_mem *m = op->m;
 	const uint8_t *from = op->w->buf->mem + op->w->head;
-	bool swap = op->w->len == m->o.max_io && !op->unit_off[0] && !op->w->head;
+	bool swap = op->w->takes_buf;
 
 	for (uint32_t i = 0; i < op->nr_units; i++) {
 		struct pws_mem_unit *u = pws_mem_unit_find(&m->units, op->w->ino, op->unit_nr[i]);

@@ -41,6 +41,9 @@ struct pws_store_write {
 	 * in its place. */
 	struct pws_buf *buf;
 	uint32_t head; /* where the payload starts in buf: set by the caller to off % PWS_BLOCK */
+	/* Result, with ready: finish(ok) takes @buf. Nobody but the store may be able to write to
+	 * it when the commit begins. */
+	bool takes_buf;
 	int err;
 	/* Prepared, or @err set (-ENOSPC, -EIO, -EBADMSG, -ESTALE no such inode, -EFBIG): then
 	 * nothing is held any more and finish is not needed, but harmless. From the loop, never

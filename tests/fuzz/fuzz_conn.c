@@ -125,6 +125,14 @@ void pw_xprt_grant(struct pw_xprt *base, uint16_t slot, void *buf, uint32_t len)
 {
 }
 
+bool pw_xprt_revoke(struct pw_xprt *base, uint16_t slot, struct pw_revoke *r)
+{
+	(void)base;
+	(void)slot;
+	(void)r;
+	return false;
+}
+
 bool pw_xprt_places(const struct pw_xprt *base)
 {
 	return false;

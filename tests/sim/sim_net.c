@@ -371,6 +371,14 @@ void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len)
 	(void)len;
 }
 
+bool pw_xprt_revoke(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r)
+{
+	(void)x;
+	(void)slot;
+	(void)r;
+	return false;
+}
+
 bool pw_xprt_places(const struct pw_xprt *x)
 {
 	(void)x;

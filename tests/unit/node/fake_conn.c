@@ -21,7 +21,13 @@ struct pw_conn {
 	enum pw_conn_state state;
 	struct pw_list sends; /* pw_send.node: not done */
 	struct pw_list answers;
-	bool hold;
+	bool hold, hold_revokes;
+	/* may the client write there? */
+	struct {
+		uint8_t *buf;
+		uint32_t len;
+		struct pw_revoke *revoke;
+	} slot[FAKE_CONN_SLOTS];
 	int err;
 	const char *why;
 	uint8_t peer_id[16];
@@ -39,13 +45,29 @@ struct pw_listener {
 static struct pw_listener *the_listener;
 static int listener_error;
 static uint32_t nr_conns;
+static bool places;
 static struct pw_list all_conns = PW_LIST_INIT(all_conns);
+
+static void end_revokes(struct pw_conn *c)
+{
+	for (uint32_t i = 0; i < FAKE_CONN_SLOTS; i++) {
+		struct pw_revoke *r = c->slot[i].revoke;
+
+		if (!r)
+			continue;
+		c->slot[i].buf = NULL;
+		c->slot[i].revoke = NULL;
+		r->done(r);
+	}
+}
 
 static void conn_step(struct pw_ready *r)
 {
 	struct pw_conn *c = pw_container_of(r, struct pw_conn, ready);
 	struct pw_list now, *n;
 
+	if (!c->hold_revokes || c->state == PW_CONN_DRAINING)
+		end_revokes(c);
 	if (c->hold && c->state != PW_CONN_DRAINING)
 		return;
 	pw_list_init(&now);
@@ -98,11 +120,26 @@ int pw_conn_send(struct pw_conn *c, struct pw_send *s)
 
 void pw_conn_grant(struct pw_conn *c, uint16_t slot, void *buf, uint32_t len)
 {
+	if (c->state != PW_CONN_UP)
+		return;
+	assert(slot < FAKE_CONN_SLOTS && !c->slot[slot].revoke);
+	c->slot[slot].buf = buf;
+	c->slot[slot].len = len;
+}
+
+bool pw_conn_revoke(struct pw_conn *c, uint16_t slot, struct pw_revoke *r)
+{
+	assert(slot < FAKE_CONN_SLOTS && !c->slot[slot].revoke);
+	if (!c->slot[slot].buf)
+		return false;
+	c->slot[slot].revoke = r;
+	pw_loop_ready(c->loop, &c->ready);
+	return true;
 }
 
 bool pw_conn_places(const struct pw_conn *c)
 {
-	return false;
+	return places;
 }
 
 void pw_conn_free(struct pw_conn *c)
@@ -316,6 +353,22 @@ void fake_hold_sends(struct pw_conn *c, bool hold)
 {
 	c->hold = hold;
 	pw_loop_ready(c->loop, &c->ready);
+}
+
+void fake_hold_revokes(struct pw_conn *c, bool hold)
+{
+	c->hold_revokes = hold;
+	pw_loop_ready(c->loop, &c->ready);
+}
+
+void fake_places(bool on)
+{
+	places = on;
+}
+
+uint8_t *fake_granted(struct pw_conn *c, uint16_t slot)
+{
+	return c->slot[slot].buf;
 }
 
 void fake_break(struct pw_conn *c, int err)

@@ -6,6 +6,8 @@
 
 #include "common/conn.h"
 
+#define FAKE_CONN_SLOTS 16u
+
 /* The listener that the node made last; NULL when there is none. */
 struct pw_listener *fake_listener(void);
 /* What pw_listener_new() answers; 0 by default. */
@@ -33,6 +35,12 @@ void fake_deliver_rest(struct pw_conn *c, const struct pw_cmd *cmd, const void *
 bool fake_take(struct pw_conn *c, struct pw_cmd *ret, void *out, uint32_t out_max);
 /* While held, sends are not done: the transport still has their buffers. */
 void fake_hold_sends(struct pw_conn *c, bool hold);
+/* Connections let their clients write payloads, as over RDMA. */
+void fake_places(bool on);
+/* Where the client may write this slot's payload; NULL: nowhere. */
+uint8_t *fake_granted(struct pw_conn *c, uint16_t slot);
+/* While held, what was granted is not taken back. */
+void fake_hold_revokes(struct pw_conn *c, bool hold);
 /* The network breaks. */
 void fake_break(struct pw_conn *c, int err);
 /* GOODBYE arrives. */

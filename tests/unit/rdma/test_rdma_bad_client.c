@@ -80,6 +80,117 @@ static void test_write__with_the_key_before_a_change_of_buffer_is_refused(void *
 	expect_refused();
 }
 
+struct revoke {
+	struct pw_revoke r;
+	bool done, told_closed;
+};
+
+static void on_revoked(struct pw_revoke *r)
+{
+	struct revoke *v = pw_container_of(r, struct revoke, r);
+
+	assert_false(v->done);
+	v->done = true;
+	v->told_closed = node.closed;
+	assert_false(fake_memory_exposed(node.slot[2], RIG_BUF, IBV_ACCESS_REMOTE_WRITE));
+}
+
+static void begin_revoke(struct revoke *v)
+{
+	*v = (struct revoke){ .r.done = on_revoked };
+	assert_true(pw_xprt_revoke(node.x, 2, &v->r));
+	assert_false(v->done);
+}
+
+/* What it wrote is about to be committed: from here on it may not change it. */
+static void test_write__behind_a_revoke_is_refused(void **state)
+{
+	struct pw_rdma_grant old;
+	struct revoke v;
+
+	raw_client();
+	old = raw_grants[2];
+	raw_write(&raw, old.addr, old.rkey, 0, 64);
+	run_until(raw_sent);
+	assert_int_equal(raw.last.status, 0);
+	begin_revoke(&v);
+	while (!v.done)
+		run_turns(1);
+	memset(node.slot[2], 0x11, 64);
+	memset(raw.mem, 0x5a, 64);
+	raw_write(&raw, old.addr, old.rkey, 0, 64);
+	expect_refused();
+	raw_client();
+	/* the other way round: it writes all the time, and the proof holds when it is told */
+	begin_revoke(&v);
+	for (uint32_t i = 0; i < 40 && !node.closed; i++) {
+		if (v.done)
+			memset(node.slot[2], 0x11, 64);
+		raw_write(&raw, raw_grants[2].addr, raw_grants[2].rkey, 0, 64);
+		run_turns(1);
+		for (uint32_t b = 0; v.done && b < 64; b++)
+			assert_int_not_equal(node.slot[2][b], 0x5a);
+	}
+	assert_true(v.done);
+	raw_node_ended(0);
+}
+
+static void test_request__placed_in_a_revoked_slot(void **state)
+{
+	struct raw_msg m;
+	struct revoke v;
+
+	raw_client();
+	begin_revoke(&v);
+	raw_make(&m, PW_RDMA_MSG);
+	m.head.flags = PW_RDMA_PLACED;
+	make_req(&m.cmd, 1, 8192);
+	m.cmd.slot = 2;
+	raw_send_message(&m, 0);
+	raw_node_ended(-EPROTO);
+	assert_true(v.done);
+}
+
+static void test_revoke__ends_with_the_connection_and_by_a_grant(void **state)
+{
+	struct pw_rdma_grant old;
+	struct revoke v;
+
+	raw_client();
+	old = raw_grants[2];
+	begin_revoke(&v);
+	/* asked for at once, told behind it */
+	pw_xprt_grant(node.x, 2, node.slot[2], RIG_BUF);
+	raw_want_recv = raw.nr_recv + 1;
+	v.r.done = on_revoked;
+	run_until(raw_received);
+	assert_true(v.done);
+	assert_true(raw_grants[2].rkey != old.rkey);
+	raw_write(&raw, raw_grants[2].addr, raw_grants[2].rkey, 0, 64);
+	run_until(raw_sent);
+	assert_int_equal(raw.last.status, 0);
+	/* nothing to wait for, twice: nothing was granted since */
+	begin_revoke(&v);
+	while (!v.done)
+		run_turns(1);
+	assert_false(pw_xprt_revoke(node.x, 2, &v.r));
+	pw_xprt_grant(node.x, 2, node.slot[2], RIG_BUF);
+	raw_want_recv = raw.nr_recv + 1;
+	run_until(raw_received);
+	/* the connection ends: before or behind the question */
+	for (uint32_t i = 0; i < 2; i++) {
+		if (i)
+			pw_xprt_close(node.x, -ECANCELED, "test");
+		begin_revoke(&v);
+		if (!i)
+			pw_xprt_close(node.x, -ECANCELED, "test");
+		raw_node_ended(-ECANCELED);
+		assert_true(v.done);
+		assert_false(v.told_closed);
+		raw_client();
+	}
+}
+
 /* Another client's connection does not notice. */
 static void test_hostile_client__ends_alone(void **state)
 {
@@ -291,6 +402,9 @@ int main(void)
 		TEST(test_read__of_the_granted_slot_is_refused),
 		TEST(test_write__with_a_guessed_key_is_refused),
 		TEST(test_write__with_the_key_before_a_change_of_buffer_is_refused),
+		TEST(test_write__behind_a_revoke_is_refused),
+		TEST(test_request__placed_in_a_revoked_slot),
+		TEST(test_revoke__ends_with_the_connection_and_by_a_grant),
 		TEST(test_hostile_client__ends_alone),
 		TEST(test_request__in_a_slot_that_does_not_exist),
 		TEST(test_request__placed_beyond_the_grant),
