@@ -313,6 +313,8 @@ int pws_store_open_chunk(struct pw_loop *loop, const struct pws_store_opts *o,
 	pw_list_init(&c->wait_writes);
 	pw_list_init(&c->wait_reads);
 	pw_list_init(&c->wait_truncs);
+	pw_list_init(&c->checking);
+	pw_ready_init(&c->check_ready, pws_chunk_check);
 	pw_ready_init(&c->stop_ready, on_stopping);
 	err = make_ops(c);
 	if (!err)

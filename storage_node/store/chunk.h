@@ -47,7 +47,7 @@ struct pws_chunk_edge {
 };
 
 struct pws_chunk_op {
-	struct pw_list node; /* free list */
+	struct pw_list node; /* free list, or pws_chunk.checking */
 	struct pw_ready ready;
 	void (*step)(struct pws_chunk_op *op);
 	struct pws_chunk *c;
@@ -98,6 +98,8 @@ struct pws_chunk {
 	uint8_t *scratch; /* owned: all the ops' */
 	struct pw_list free_ops, free_trunc_ops;
 	struct pw_list wait_writes, wait_reads, wait_truncs; /* requests without an op */
+	struct pw_list checking; /* large reads whose bytes are here */
+	struct pw_ready check_ready;
 	struct pws_store_stats stats;
 	bool stopping;
 	struct pw_ready stop_ready;
@@ -155,6 +157,8 @@ int pws_chunk_write_rows(struct pws_store *s, struct pws_store_write *w, struct 
 void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w, bool ok);
 void pws_chunk_read_start(struct pws_chunk_op *op, struct pws_store_read *r);
 void pws_chunk_read_step(struct pws_chunk_op *op);
+/* pws_chunk.check_ready: a piece of what large reads have to check */
+void pws_chunk_check(struct pw_ready *ready);
 void pws_chunk_read_release(struct pws_store *s, struct pws_store_read *r);
 void pws_chunk_trunc_start(struct pws_chunk_op *op, struct pws_store_trunc *t);
 void pws_chunk_trunc_step(struct pws_chunk_op *op);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* chunk_read.c -- the life of a read: rows, blocks straight into the request's buffer, checksums
  *
- *	ROWS -> DISK -> [AGAIN ...] -> DONE -> release
+ *	ROWS -> DISK -> AGAIN -> DONE -> release
  *
  * The rows are read within one turn, so they are one state of the file. The pin keeps the blocks
  * that they name from being written again before the bytes are here. A block whose checksum is
  * wrong is read once more, then the read fails: wrong bytes never leave.
+ *
+ * Of large reads, CHECK_BLOCKS are checked in a turn. Many that end at once would be checked in one
+ * go otherwise, with an idle wire meanwhile, then sent in one go, with an idle disk: disk and wire
+ * would take turns instead of working at the same time.
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,6 +18,10 @@
 #include "common/crc32c.h"
 #include "common/plant.h"
 #include "storage_node/store/chunk.h"
+
+#define CHECK_BLOCKS 64u
+/* up to here a read does not wait for a turn */
+#define CHECK_AT_ONCE 16u
 
 void pws_chunk_read_start(struct pws_chunk_op *op, struct pws_store_read *r)
 {
@@ -65,14 +73,17 @@ static int load_rows(struct pws_chunk_op *op)
 	return 0;
 }
 
-/* Checks blocks from op->next on. Return: 0 all are right; -EAGAIN one is being read again;
- * -EBADMSG */
-static int check_blocks(struct pws_chunk_op *op)
+/* Checks blocks from op->next on, and takes them off *@left. Return: 0 all are right; -EINPROGRESS
+ * none is left; -EAGAIN one is being read again; -EBADMSG */
+static int check_blocks(struct pws_chunk_op *op, uint32_t *left)
 {
 	for (; op->next < op->nr; op->next++) {
 		uint32_t i = op->next, crc;
 		uint8_t *mem = op->mem + (size_t)i * PWS_BLOCK;
 
+		if (!*left)
+			return -EINPROGRESS;
+		--*left;
 		if (op->blk[i] == PWS_HOLE) {
 			memset(mem, 0, PWS_BLOCK);
 			continue;
@@ -92,6 +103,49 @@ static int check_blocks(struct pws_chunk_op *op)
 		return -EBADMSG;
 	}
 	return 0;
+}
+
+static int check(struct pws_chunk_op *op)
+{
+	uint32_t left = op->nr;
+
+	if (op->nr > CHECK_AT_ONCE) {
+		pw_list_add_tail(&op->c->checking, &op->node);
+		pw_loop_ready(op->c->base.loop, &op->c->check_ready);
+		return -EINPROGRESS;
+	}
+	return check_blocks(op, &left);
+}
+
+static void finish(struct pws_chunk_op *op, int err)
+{
+	struct pws_store_read *r = op->r;
+
+	op->state = PWS_CHUNK_DONE;
+	pws_alloc_unpin(op->c->alloc, &op->pin);
+	r->err = err;
+	r->seen_seq = op->seen_seq;
+	r->data = op->mem + r->off % PWS_BLOCK;
+	r->done(r);
+}
+
+void pws_chunk_check(struct pw_ready *ready)
+{
+	struct pws_chunk *c = pw_container_of(ready, struct pws_chunk, check_ready);
+	uint32_t left = CHECK_BLOCKS;
+
+	while (left && !pw_list_empty(&c->checking)) {
+		struct pws_chunk_op *op = pw_list_first(&c->checking, struct pws_chunk_op, node);
+		int err = check_blocks(op, &left);
+
+		if (err == -EINPROGRESS)
+			break;
+		pw_list_del(&op->node);
+		if (err != -EAGAIN) /* its end makes the op ready */
+			finish(op, err);
+	}
+	if (!pw_list_empty(&c->checking))
+		pw_loop_ready(c->base.loop, &c->check_ready);
 }
 
 static int advance(struct pws_chunk_op *op)
@@ -118,7 +172,7 @@ static int advance(struct pws_chunk_op *op)
 	case PWS_CHUNK_AGAIN:
 		if (op->inflight)
 			return -EINPROGRESS;
-		err = op->err ? op->err : check_blocks(op);
+		err = op->err ? op->err : check(op);
 		if (!err)
 			op->state = PWS_CHUNK_DONE;
 		return err == -EAGAIN ? -EINPROGRESS : err;
@@ -129,20 +183,13 @@ static int advance(struct pws_chunk_op *op)
 
 void pws_chunk_read_step(struct pws_chunk_op *op)
 {
-	struct pws_store_read *r = op->r;
 	int err;
 
 	do {
 		err = advance(op);
 	} while (!err && op->state != PWS_CHUNK_DONE);
-	if (err == -EINPROGRESS)
-		return;
-	op->state = PWS_CHUNK_DONE;
-	pws_alloc_unpin(op->c->alloc, &op->pin);
-	r->err = err;
-	r->seen_seq = op->seen_seq;
-	r->data = op->mem + r->off % PWS_BLOCK;
-	r->done(r);
+	if (err != -EINPROGRESS)
+		finish(op, err);
 }
 
 void pws_chunk_read_release(struct pws_store *s, struct pws_store_read *r)
