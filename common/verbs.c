@@ -70,6 +70,8 @@ static const struct symbol cm_symbols[] = {
 	CM(ack_cm_event),
 	CM(event_str),
 	CM(get_src_port),
+	CM(get_devices),
+	CM(free_devices),
 };
 
 static_assert(sizeof(struct pw_verbs) ==

@@ -49,6 +49,9 @@ struct pw_verbs {
 	int (*cm_ack_cm_event)(struct rdma_cm_event *event);
 	const char *(*cm_event_str)(enum rdma_cm_event_type event);
 	__be16 (*cm_get_src_port)(struct rdma_cm_id *id);
+	/* the contexts that ids have; they stay open as long as the list lives */
+	struct ibv_context **(*cm_get_devices)(int *num_devices);
+	void (*cm_free_devices)(struct ibv_context **list);
 
 	/* libibverbs: devices */
 	struct ibv_device **(*get_device_list)(int *num_devices);

@@ -4,6 +4,9 @@
  * Requests come to the listener's channel. One that is no pagewire's is rejected, another becomes a
  * connection: its id moves to its own channel, queues are made, receives are posted, then it is
  * accepted. From on_accept() on it has an owner and fails like any other.
+ *
+ * A node registers its buffers before anybody comes: gigabytes take a while, and the loop stands
+ * still. Devices that come later do it with their first connection.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,9 +29,73 @@ struct rdma_listener {
 	struct pw_fd fd;
 	bool in_event, freed;
 	uint16_t port;
+	struct ibv_context **devices; /* owns; NULL: it is bound to one */
+	struct pw_rdma_pd **pds; /* owns; references; nr_pds */
+	uint32_t nr_pds;
 	pw_xprt_accept_fn *on_accept;
 	void *arg;
 };
+
+/* Devices ------------------------------------------------------------------------------------- */
+
+/* Areas are registered in the domain of @ctx, if it is one for all connections. */
+static int prepare_one(struct rdma_listener *l, struct ibv_context *ctx)
+{
+	struct pw_rdma_pd *pd;
+	int err = pw_rdma_pd_get(l->v, ctx, true, &pd);
+
+	if (err)
+		return err;
+	err = pd->shared ? pw_rdma_pd_register(pd) : 0;
+	if (err || !pd->shared)
+		pw_rdma_pd_put(pd);
+	else
+		l->pds[l->nr_pds++] = pd;
+	return err;
+}
+
+/* For every address: a device that cannot do it is left to its first connection. */
+static int prepare_all(struct rdma_listener *l)
+{
+	int nr = 0, err = 0;
+
+	l->devices = l->v->cm_get_devices(&nr);
+	if (!l->devices)
+		return pw_verbs_err();
+	l->pds = calloc((size_t)nr + 1, sizeof(struct pw_rdma_pd *));
+	if (!l->pds)
+		return -ENOMEM;
+	for (int i = 0; i < nr; i++) {
+		int e = prepare_one(l, l->devices[i]);
+
+		if (e)
+			pw_log_warn("listener port %u: memory not registered with %s: %s", l->port,
+				    l->v->get_device_name(l->devices[i]->device), strerror(-e));
+		err = e ? e : err;
+	}
+	return l->nr_pds ? 0 : err;
+}
+
+static int prepare(struct rdma_listener *l)
+{
+	if (!l->id->verbs)
+		return prepare_all(l);
+	l->pds = calloc(1, sizeof(struct pw_rdma_pd *));
+	return l->pds ? prepare_one(l, l->id->verbs) : -ENOMEM;
+}
+
+static void unprepare(struct rdma_listener *l)
+{
+	while (l->nr_pds)
+		pw_rdma_pd_put(l->pds[--l->nr_pds]);
+	free(l->pds);
+	l->pds = NULL;
+	if (l->devices)
+		l->v->cm_free_devices(l->devices);
+	l->devices = NULL;
+}
+
+/* Connections --------------------------------------------------------------------------------- */
 
 /* The request has an owner now: what fails from here on reaches it by on_closed(). */
 static void accept_now(struct pw_rdma *x, const struct rdma_conn_param *wanted)
@@ -87,6 +154,15 @@ static void take(struct rdma_listener *l, struct rdma_cm_id *id,
 	pw_rdma_free(&x->base);
 }
 
+/* Comes to a listener of one address, for its device. */
+static void removed(struct rdma_listener *l)
+{
+	pw_log_warn("listener port %u: the RDMA device was removed", l->port);
+	if (l->nr_pds)
+		pw_rdma_dev_removed(l->pds[0]->dev);
+	unprepare(l);
+}
+
 static void on_event(struct rdma_listener *l, struct rdma_cm_event *e)
 {
 	const struct rdma_conn_param *p = &e->param.conn;
@@ -96,7 +172,7 @@ static void on_event(struct rdma_listener *l, struct rdma_cm_event *e)
 	int err;
 
 	if (e->event == RDMA_CM_EVENT_DEVICE_REMOVAL)
-		pw_log_warn("listener port %u: the RDMA device was removed", l->port);
+		removed(l);
 	if (e->event != RDMA_CM_EVENT_CONNECT_REQUEST) {
 		l->v->cm_ack_cm_event(e);
 		return;
@@ -115,6 +191,7 @@ static void on_event(struct rdma_listener *l, struct rdma_cm_event *e)
 
 static void destroy(struct rdma_listener *l)
 {
+	unprepare(l);
 	if (l->id)
 		l->v->cm_destroy_id(l->id);
 	if (l->cm)
@@ -188,6 +265,8 @@ int pw_rdma_listen(struct pw_loop *loop, const char *host, uint16_t port,
 	l->on_accept = on_accept;
 	l->arg = arg;
 	err = open_id(l, ai->ai_addr);
+	if (!err)
+		err = prepare(l);
 	if (!err)
 		err = pw_fd_start(loop, &l->fd, l->cm->fd, on_fd);
 	freeaddrinfo(ai);

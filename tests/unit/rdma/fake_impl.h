@@ -132,6 +132,7 @@ struct fake {
 	struct pw_list mrs, mws, cqs, srqs, qps, ids, wire, listeners, async;
 	uint32_t count[FAKE_NR_OBJECTS];
 	uint32_t violations;
+	uint32_t nr_device_lists;
 	uint64_t random, turn;
 	uint32_t next_key, next_qpn;
 	uint16_t next_port;

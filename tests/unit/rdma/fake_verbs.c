@@ -105,6 +105,32 @@ static void free_device_list(struct ibv_device **list)
 	free(list);
 }
 
+static struct ibv_context **cm_get_devices(int *num_devices)
+{
+	struct ibv_context **list;
+	int err = PW_FAULT_ERR("fake.cm_get_devices", -ENOMEM);
+
+	if (err) {
+		errno = -err;
+		return NULL;
+	}
+	list = calloc(2, sizeof(struct ibv_context *));
+	if (!list)
+		abort();
+	if (!fake_opts.no_device && !fake.removed)
+		list[0] = fake_context();
+	if (num_devices)
+		*num_devices = list[0] ? 1 : 0;
+	fake.nr_device_lists++;
+	return list;
+}
+
+static void cm_free_devices(struct ibv_context **list)
+{
+	fake.nr_device_lists--;
+	free(list);
+}
+
 static const char *get_device_name(struct ibv_device *device)
 {
 	return device->name;
@@ -345,6 +371,8 @@ uint32_t fake_end(void)
 	for (uint32_t i = 0; i < FAKE_NR_OBJECTS; i++)
 		if (fake.count[i])
 			fake_violation("%u leaked: %s", fake.count[i], object_names[i]);
+	if (fake.nr_device_lists)
+		fake_violation("%u lists of devices leaked", fake.nr_device_lists);
 	fake_cm_end();
 	while (!pw_list_empty(&fake.async))
 		free(pw_list_entry(pw_list_pop(&fake.async), struct fake_async, node));
@@ -394,6 +422,8 @@ const struct pw_verbs fake_table = {
 	.cm_ack_cm_event = fake_ack_cm_event,
 	.cm_event_str = fake_cm_event_str,
 	.cm_get_src_port = fake_get_src_port,
+	.cm_get_devices = cm_get_devices,
+	.cm_free_devices = cm_free_devices,
 
 	.get_device_list = get_device_list,
 	.free_device_list = free_device_list,

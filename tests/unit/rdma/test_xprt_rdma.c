@@ -79,7 +79,7 @@ static void test_read__is_pushed_into_a_window(void **state)
 	if (!fake_opts.max_mw)
 		skip();
 	rig_connect_pair();
-	run_turns(20);
+	run_turns(100);
 	bound = fake_stats.wr_bind;
 	rig_call(1, 0, 0, 65536);
 	rig_call(2, 0, 0, 1u << 20);
@@ -157,6 +157,61 @@ static void test_areas__are_registered_in_pieces(void **state)
 	/* 3 GiB in pieces that the device takes; what needs none of its own needed none */
 	if (fake_opts.max_mw)
 		assert_in_range(fake_stats.reg_mr - before, 0, 64);
+}
+
+static void listen_and_count(const char *host, bool early)
+{
+	uint64_t before = fake_stats.reg_mr, bufs;
+	struct pw_xprt_listener *l;
+
+	assert_int_equal(rig_listen(host, 0, &rig_listener), 0);
+	/* without windows, registrations are rights: for one connection only */
+	assert_int_equal(fake_stats.reg_mr > before, early);
+	/* again: nothing to do */
+	bufs = fake_stats.reg_mr;
+	assert_int_equal(rig_listen(host, 0, &l), 0);
+	assert_int_equal(fake_stats.reg_mr, bufs);
+	pw_xprt_listener_free(l);
+	run_turns(8);
+	bufs = fake_stats.reg_mr;
+	rig_connect_pair();
+	/* message buffers, twice for each end */
+	if (early)
+		assert_int_equal(fake_stats.reg_mr - bufs, 4);
+	call_all(20000, 20000);
+	finish_calls();
+}
+
+static void test_listen__registers_the_areas_of_its_device(void **state)
+{
+	listen_and_count("127.0.0.1", fake_opts.max_mw);
+}
+
+static void test_listen__for_all_addresses_registers_with_all_devices(void **state)
+{
+	listen_and_count("0.0.0.0", fake_opts.max_mw);
+}
+
+static void test_listen__without_room_for_the_areas_says_so(void **state)
+{
+	struct pw_xprt_listener *l;
+
+	if (!fake_opts.max_mw)
+		skip();
+	fake_opts.mr_fails_above = 1u << 20;
+	assert_int_equal(rig_listen("127.0.0.1", 0, &l), -ENOMEM);
+	assert_int_equal(rig_listen("0.0.0.0", 0, &l), -ENOMEM);
+	fake_opts.mr_fails_above = 1u << 30;
+}
+
+static void test_listen__before_there_is_a_device(void **state)
+{
+	fake_opts.no_device = true;
+	assert_int_equal(rig_listen("0.0.0.0", 0, &rig_listener), 0);
+	fake_opts.no_device = false;
+	rig_connect_pair();
+	call_all(20000, 20000);
+	finish_calls();
 }
 
 static void test_buffers_that_go_elsewhere__leave_no_right_behind(void **state)
@@ -389,6 +444,10 @@ int main(void)
 		TEST(test_payload__longer_than_a_message_of_the_device),
 		TEST(test_payloads_in_pieces__share_a_short_queue),
 		TEST(test_areas__are_registered_in_pieces),
+		TEST(test_listen__registers_the_areas_of_its_device),
+		TEST(test_listen__for_all_addresses_registers_with_all_devices),
+		TEST(test_listen__without_room_for_the_areas_says_so),
+		TEST(test_listen__before_there_is_a_device),
 		TEST(test_buffers_that_go_elsewhere__leave_no_right_behind),
 		TEST(test_send_queue__full_waits_and_goes_on),
 		TEST(test_device__small_in_every_way),
