@@ -77,6 +77,24 @@ int pw_addr_literal(const char *host, uint16_t port, struct addrinfo **ret)
 	}
 }
 
+int pw_addr_local(const char *host, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+	struct addrinfo *a;
+	int err;
+
+	*ret = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
+	*ret_len = 0;
+	if (!*host)
+		return 0;
+	err = pw_addr_literal(host, 0, &a);
+	if (err)
+		return err == -ENOENT ? -EINVAL : err;
+	memcpy(ret, a->ai_addr, a->ai_addrlen);
+	*ret_len = a->ai_addrlen;
+	freeaddrinfo(a);
+	return 0;
+}
+
 /* "localhost" is the loopback address here, whatever a resolver says: the rule that only loopback
  * may listen without a key depends on it. Other names resolve while the program starts, where
  * waiting is right. */

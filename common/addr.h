@@ -19,6 +19,10 @@ void pw_addr_text(const struct sockaddr *sa, char *buf, size_t len);
 /* @host as an address, no name. Return: 0; -ENOENT it is none; -ENOMEM. freeaddrinfo(@ret). */
 int pw_addr_literal(const char *host, uint16_t port, struct addrinfo **ret);
 
+/* The address to connect from, "" for any: family 0 then. Return: 0; -EINVAL it is no address;
+ * -ENOMEM. */
+int pw_addr_local(const char *host, struct sockaddr_storage *ret, socklen_t *ret_len);
+
 /* For a listener: waits for a resolver if @host is a name. Return: 0; -EADDRNOTAVAIL; -ENOMEM. */
 int pw_addr_to_listen(const char *host, uint16_t port, struct addrinfo **ret);
 

@@ -164,6 +164,23 @@ void pw_conn_ctl_send(struct pw_conn *c, uint32_t which)
 	hand_over(c, &c->ctl[which]);
 }
 
+void pw_conn_tell_rails(struct pw_conn *c, const struct pw_rail_addr *list, uint32_t nr)
+{
+	if (state_of(c) != PW_CONN_UP || c->hello.version < PW_WIRE_VERSION_RAILS)
+		return;
+	assert(nr <= PW_RAILS_MAX);
+	for (uint32_t first = 0; first < nr; first += PW_RAILS_PER_MSG) {
+		uint32_t which = PW_CTL_RAILS + first / PW_RAILS_PER_MSG;
+		struct pw_body_rails *b = &pw_conn_ctl_cmd(c, which, PW_MSG_RAILS)->rails;
+
+		b->total = (uint16_t)nr;
+		b->first = (uint16_t)first;
+		memcpy(b->rail, list + first,
+		       PW_MIN(nr - first, PW_RAILS_PER_MSG) * sizeof(*list));
+		pw_conn_ctl_send(c, which);
+	}
+}
+
 static void *on_payload(void *owner, const struct pw_cmd *cmd)
 {
 	struct pw_conn *c = owner;
@@ -202,6 +219,19 @@ static void beat(struct pw_conn *c, struct pw_conn_beat *b, enum pw_msg_type typ
 	hand_over(c, &b->send);
 }
 
+static void on_rails(struct pw_conn *c, const struct pw_body_rails *part)
+{
+	uint32_t end = part->first + PW_RAILS_PER_MSG;
+
+	if (part->first && part->first != c->rails_seen) {
+		pw_conn_fail(c, -EPROTO, "a part of the list of addresses is missing");
+		return;
+	}
+	c->rails_seen = end >= part->total ? 0 : end;
+	if (c->ops->on_rails && !c->leaving)
+		c->ops->on_rails(c, part);
+}
+
 /* UP, or leaving. pw_cmd_check() has let only the types of this direction through. */
 static void on_up_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload)
 {
@@ -214,6 +244,9 @@ static void on_up_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload
 		beat(c, &c->pong, PW_MSG_PONG);
 		return;
 	case PW_MSG_PONG:
+		return;
+	case PW_MSG_RAILS:
+		on_rails(c, &cmd->rails);
 		return;
 	case PW_MSG_GOODBYE:
 		pw_conn_fail(c, -ESHUTDOWN, "peer said goodbye");
@@ -331,6 +364,7 @@ static void start_clock(struct pw_conn *c)
 	c->queued = 0;
 	c->err = c->reject_err = 0;
 	c->leaving = false;
+	c->rails_seen = 0;
 }
 
 static void on_connected(void *owner, const char *peer_name)
@@ -404,7 +438,8 @@ int pw_conn_connect(struct pw_conn *c, const char *host, uint16_t port, uint64_t
 		return -EBUSY;
 	if (!host || !*host || !port)
 		return -EINVAL;
-	err = pw_xprt_connect(c->loop, host, port, c->o.transport, &pw_conn_xprt_ops, c, &x);
+	err = pw_xprt_connect(c->loop, host, port, c->local, c->o.transport, &pw_conn_xprt_ops, c,
+			      &x);
 	if (err)
 		return err;
 	c->x = x;
@@ -455,6 +490,26 @@ void pw_conn_set_owner(struct pw_conn *c, void *owner)
 void pw_conn_set_transport(struct pw_conn *c, enum pw_transport transport)
 {
 	c->o.transport = transport;
+}
+
+void pw_conn_set_local(struct pw_conn *c, const char *local)
+{
+	snprintf(c->local, sizeof(c->local), "%s", local ? local : "");
+}
+
+void pw_conn_set_node(struct pw_conn *c, const uint8_t *node)
+{
+	c->want_node = node;
+	if (node)
+		memcpy(c->node_id, node, sizeof(c->node_id));
+}
+
+void pw_conn_set_patience(struct pw_conn *c, uint32_t connect_timeout_ms, uint32_t dead_ms)
+{
+	if (connect_timeout_ms)
+		c->o.connect_timeout_ms = connect_timeout_ms;
+	if (dead_ms)
+		c->o.dead_ms = dead_ms;
 }
 
 enum pw_conn_state pw_conn_state(const struct pw_conn *c)

@@ -77,6 +77,8 @@ struct pw_conn_ops {
 	void *(*guess_payload)(struct pw_conn *c, uint32_t *ret_len);
 	/* A REQ (node) or RSP (client) is complete. @cmd is valid during the call only. */
 	void (*on_msg)(struct pw_conn *c, const struct pw_cmd *cmd, void *payload);
+	/* Optional, client: a part of the list of the node's addresses, in order. */
+	void (*on_rails)(struct pw_conn *c, const struct pw_body_rails *part);
 	/* Ended and drained. @err: why, -errno; @why: text. The conn may be freed or reconnected
 	 * here. */
 	void (*on_down)(struct pw_conn *c, int err, const char *why);
@@ -115,6 +117,9 @@ struct pw_conn_opts {
 	uint32_t want_slots; /* [64] */
 	uint32_t channel;
 	enum pw_transport transport;
+	/* Client: as soon as the node has proved who it is, the connection ends with -ECANCELED:
+	 * it answers. Its sessions do not notice. */
+	bool probe;
 };
 
 /* Client side: a connection in DOWN. @ops, @id borrowed for life. Return: 0 or -ENOMEM. */
@@ -164,6 +169,15 @@ bool pw_conn_revoke(struct pw_conn *c, uint16_t slot, struct pw_revoke *r) PW_WA
  * place they have to be copied. UP only. */
 bool pw_conn_places(const struct pw_conn *c);
 
+/**
+ * pw_conn_tell_rails - tells the client where this node can be reached, and how
+ * @list: @nr of them, at most PW_RAILS_MAX; copied
+ *
+ * Node, once per connection, from on_up(). A client of a version that does not know this message
+ * is told nothing.
+ */
+void pw_conn_tell_rails(struct pw_conn *c, const struct pw_rail_addr *list, uint32_t nr);
+
 /* The one error door: idempotent; -> DRAINING, every queued send gets done(err), then on_down(). */
 void pw_conn_fail(struct pw_conn *c, int err, const char *why);
 
@@ -174,6 +188,12 @@ void *pw_conn_owner(const struct pw_conn *c);
 void pw_conn_set_owner(struct pw_conn *c, void *owner);
 /* For the next pw_conn_connect(); DOWN only. */
 void pw_conn_set_transport(struct pw_conn *c, enum pw_transport transport);
+/* For the next pw_conn_connect(), as above. @local: address to connect from, NULL or "" for any;
+ * copied. @node: 16 bytes, the only node that will do, or NULL; copied. */
+void pw_conn_set_local(struct pw_conn *c, const char *local);
+void pw_conn_set_node(struct pw_conn *c, const uint8_t *node);
+/* From now on; zero leaves a value as it is. */
+void pw_conn_set_patience(struct pw_conn *c, uint32_t connect_timeout_ms, uint32_t dead_ms);
 enum pw_conn_state pw_conn_state(const struct pw_conn *c);
 const char *pw_conn_peer_name(const struct pw_conn *c); /* "127.0.0.1:7470" */
 const uint8_t *pw_conn_peer_id(const struct pw_conn *c); /* 16 bytes; after the hand-shake */

@@ -88,6 +88,14 @@ static void on_challenge(struct pw_conn *c, const struct pw_body_challenge *ch)
 			      have, want);
 		return;
 	}
+	if (c->want_node && memcmp(c->node_id, ch->node_id, sizeof(ch->node_id))) {
+		pw_conn_fail(c, -EMEDIUMTYPE, "another node of the filesystem answers there");
+		return;
+	}
+	if (c->o.probe) {
+		pw_conn_fail(c, -ECANCELED, "it answers");
+		return;
+	}
 	c->challenge = *ch;
 	memcpy(c->peer_id, ch->node_id, sizeof(c->peer_id));
 	memcpy(c->peer_fsid, ch->fsid, sizeof(c->peer_fsid));

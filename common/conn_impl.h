@@ -24,7 +24,8 @@ enum {
 	PW_CTL_HELLO, /* HELLO or CHALLENGE */
 	PW_CTL_PROOF, /* PROOF or WELCOME */
 	PW_CTL_LAST, /* REJECT or GOODBYE */
-	PW_CTL_NR
+	PW_CTL_RAILS, /* and the next ones: parts of the list */
+	PW_CTL_NR = PW_CTL_RAILS + PW_RAILS_MAX / PW_RAILS_PER_MSG
 };
 
 struct pw_conn_beat {
@@ -55,6 +56,10 @@ struct pw_conn {
 	struct pw_body_hello hello; /* sent or received */
 	struct pw_body_challenge challenge; /* received or sent */
 	uint8_t peer_id[16], peer_fsid[16];
+	bool want_node; /* node_id is the only one that will do */
+	uint8_t node_id[16];
+	char local[64]; /* address to connect from; "": any */
+	uint32_t rails_seen; /* of the list that is coming in */
 	int reject_err; /* why REJECT was sent */
 	struct pw_send ctl[PW_CTL_NR];
 

@@ -337,6 +337,33 @@ static uint32_t check_reject(const struct pw_cmd *c)
 	return c->status ? sizeof(c->reject) : BODY_BAD;
 }
 
+/* Somewhere to connect to: no wildcard, no group, nothing that needs an interface to be named. */
+static bool rail_ok(const struct pw_rail_addr *r)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	bool v4 = !memcmp(r->addr, mapped, sizeof(mapped));
+	bool ok = v4 ? r->addr[12] && r->addr[12] < 224 :
+		       r->addr[0] != 0xff && !all_zero(r->addr, sizeof(r->addr)) &&
+			       !(r->addr[0] == 0xfe && (r->addr[1] & 0xc0) == 0x80);
+
+	return ok && r->port && r->port < UINT16_MAX && r->transports &&
+	       !(r->transports & ~(PW_RAIL_TCP | PW_RAIL_RDMA));
+}
+
+static uint32_t check_rails(const struct pw_cmd *c)
+{
+	const struct pw_body_rails *b = &c->rails;
+
+	if (!b->total || b->total > PW_RAILS_MAX || b->first >= b->total ||
+	    b->first % PW_RAILS_PER_MSG)
+		return BODY_BAD;
+	for (uint32_t i = 0; i < PW_RAILS_PER_MSG; i++)
+		if (b->first + i < b->total ? !rail_ok(&b->rail[i]) :
+					      !all_zero(&b->rail[i], sizeof(b->rail[i])))
+			return BODY_BAD;
+	return sizeof(*b);
+}
+
 static uint32_t check_empty(const struct pw_cmd *c)
 {
 	(void)c;
@@ -360,6 +387,7 @@ static const struct {
 	[PW_MSG_REQ] = { TO_NODE, check_req },
 	[PW_MSG_RSP] = { TO_CLIENT, check_rsp },
 	[PW_MSG_GOODBYE] = { TO_NODE, check_empty },
+	[PW_MSG_RAILS] = { TO_CLIENT, check_rails },
 };
 
 int pw_cmd_check(const struct pw_cmd *cmd, bool to_node)

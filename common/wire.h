@@ -18,7 +18,8 @@
 #endif
 
 #define PW_WIRE_MAGIC 0x31575750u /* "PWW1" */
-#define PW_WIRE_VERSION 1u
+#define PW_WIRE_VERSION 2u
+#define PW_WIRE_VERSION_RAILS 2u /* the first with RAILS */
 #define PW_WIRE_VERSION_MIN 1u
 #define PW_DEFAULT_PORT 7470u
 
@@ -42,6 +43,7 @@ enum pw_msg_type {
 	PW_MSG_REQ = 8, /* client -> node, in a slot */
 	PW_MSG_RSP = 9, /* node -> client: same slot and seq */
 	PW_MSG_GOODBYE = 10, /* client -> node: session over, release everything now */
+	PW_MSG_RAILS = 11, /* node -> client: addresses that it can be reached at */
 	PW_MSG_NR
 };
 
@@ -237,6 +239,25 @@ static_assert(sizeof(struct pw_body_welcome) == PW_BODY_BYTES, "wire format");
 /* replies of this client's slots are still known: replay is safe */
 #define PW_WELCOME_SESSION_KNOWN 1u
 
+/* One address of a node. */
+struct pw_rail_addr {
+	uint8_t addr[16]; /* network order; IPv4 as ::ffff:a.b.c.d */
+	uint16_t port; /* of TCP; RDMA: PW_RDMA_PORT() */
+	uint16_t transports; /* PW_RAIL_*, at least one */
+};
+#define PW_RAIL_TCP 1u
+#define PW_RAIL_RDMA 2u
+static_assert(sizeof(struct pw_rail_addr) == 20, "wire format");
+#define PW_RAILS_MAX 16u /* addresses in all */
+#define PW_RAILS_PER_MSG 4u
+/* RAILS: a part of the list, which replaces an earlier one. Every part but the last is full. */
+struct pw_body_rails {
+	uint16_t total; /* addresses in the whole list, at least 1 */
+	uint16_t first; /* place in it of rail[0] */
+	struct pw_rail_addr rail[PW_RAILS_PER_MSG]; /* behind the end of the list: zero */
+};
+static_assert(sizeof(struct pw_body_rails) == 84, "wire format");
+
 struct pw_body_reject {
 	uint32_t version, version_min; /* what the node speaks; for the client's message */
 };
@@ -269,6 +290,7 @@ struct pw_cmd {
 		struct pw_body_proof proof;
 		struct pw_body_welcome welcome;
 		struct pw_body_reject reject;
+		struct pw_body_rails rails;
 	};
 };
 static_assert(sizeof(struct pw_cmd) == PW_CMD_BYTES, "wire format");

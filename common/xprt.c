@@ -13,11 +13,11 @@ static const struct pw_xprt_type *const types[PW_TRANSPORT_NR] = {
 	[PW_TRANSPORT_RDMA] = &pw_rdma_type,
 };
 
-int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret)
 {
-	return types[transport]->connect(loop, host, port, ops, owner, ret);
+	return types[transport]->connect(loop, host, port, local, ops, owner, ret);
 }
 
 void pw_xprt_send(struct pw_xprt *x, struct pw_send *s)

@@ -24,9 +24,10 @@ struct pw_xprt_ops {
 	void (*on_closed)(void *owner, int err, const char *why);
 };
 
-/* Return: 0; -ENOSYS the libraries of this transport are missing (pw_verbs_why()); -EINVAL;
+/* @local: address to connect from, "" for any.
+ * Return: 0; -ENOSYS the libraries of this transport are missing (pw_verbs_why()); -EINVAL;
  * -ENOMEM; ... */
-int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret);
 /* Queue one message; flushed once per turn, several messages in one system call. */

@@ -17,7 +17,7 @@ struct pw_xprt_listener {
 
 /* One transport: what xprt.h says about the function of the same name. */
 struct pw_xprt_type {
-	int (*connect)(struct pw_loop *loop, const char *host, uint16_t port,
+	int (*connect)(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		       const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret);
 	void (*send)(struct pw_xprt *x, struct pw_send *s);
 	void (*close)(struct pw_xprt *x, int err, const char *why);

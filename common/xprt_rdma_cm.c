@@ -67,6 +67,7 @@ static void resolve_route(struct pw_rdma *x)
 
 void pw_rdma_try_next(struct pw_rdma *x)
 {
+	struct sockaddr *src = x->local.ss_family ? (struct sockaddr *)&x->local : NULL;
 	int err = -EADDRNOTAVAIL;
 
 	for (; x->addr; x->addr = x->addr->ai_next) {
@@ -82,7 +83,7 @@ void pw_rdma_try_next(struct pw_rdma *x)
 		if (err)
 			continue;
 		x->state = PW_RDMA_ADDR;
-		if (!x->v->cm_resolve_addr(x->id, NULL, x->addr->ai_addr, RESOLVE_MS))
+		if (!x->v->cm_resolve_addr(x->id, src, x->addr->ai_addr, RESOLVE_MS))
 			return;
 		err = pw_verbs_err();
 	}
@@ -195,11 +196,12 @@ static void on_resolved(void *owner, int gai_err, struct addrinfo *addrs)
 		pw_rdma_try_next(x);
 }
 
-int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret)
 {
 	const struct pw_verbs *v;
 	struct pw_rdma *x;
+	socklen_t len;
 	int err;
 
 	if (strlen(host) >= NI_MAXHOST)
@@ -212,7 +214,9 @@ int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port,
 		return err;
 	x->ops = ops;
 	x->owner = owner;
-	err = pw_rdma_watch_cm(x);
+	err = pw_addr_local(local, &x->local, &len);
+	if (!err)
+		err = pw_rdma_watch_cm(x);
 	if (err)
 		goto undo;
 	*ret = &x->base;

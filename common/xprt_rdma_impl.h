@@ -164,6 +164,7 @@ struct pw_rdma {
 	struct pw_addr_lookup *lookup; /* shared with a thread; NULL: none runs */
 	struct addrinfo *addrs, *addr; /* owns; the one that is being tried */
 	bool try_next; /* the one before it is no use */
+	struct sockaddr_storage local; /* to connect from; family 0: any */
 	struct rdma_event_channel *cm; /* owns */
 	struct rdma_cm_id *id; /* owns */
 	struct pw_fd cm_fd, cq_fd;
@@ -206,7 +207,7 @@ void pw_rdma_free(struct pw_xprt *base);
 void pw_rdma_describe(struct pw_rdma *x);
 
 /* xprt_rdma_cm.c: connections as rdma_cm sees them */
-int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret);
 /* Asks for a device that reaches x->addr, or the next one. */
 void pw_rdma_try_next(struct pw_rdma *x);

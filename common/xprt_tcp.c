@@ -146,6 +146,18 @@ void pw_tcp_start(struct pw_tcp *x)
 	pw_tcp_rx_post(x);
 }
 
+/* The address that the connection is to come from, where one was asked for. */
+static int bind_local(struct pw_tcp *x)
+{
+	int one = 1;
+
+	if (!x->local.ss_family)
+		return 0;
+	/* the port is chosen at connect, when the peer is known: more of them can be had */
+	(void)setsockopt(x->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	return bind(x->fd, (struct sockaddr *)&x->local, x->local_len) < 0 ? -errno : 0;
+}
+
 /* Opens a socket for the address at x->addr and asks for the connection; skips families that this
  * host does not have. */
 void pw_tcp_try_next(struct pw_tcp *x)
@@ -161,6 +173,12 @@ void pw_tcp_try_next(struct pw_tcp *x)
 		x->fd = socket(x->addr->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (x->fd < 0) {
 			err = -errno;
+			continue;
+		}
+		err = bind_local(x);
+		if (err) {
+			close(x->fd);
+			x->fd = -1;
 			continue;
 		}
 		sqe = pw_io_sqe(x->loop, &x->connect);
@@ -250,7 +268,7 @@ free_x:
 	return err;
 }
 
-static int tcp_connect(struct pw_loop *loop, const char *host, uint16_t port,
+static int tcp_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		       const struct pw_xprt_ops *ops, void *owner, struct pw_xprt **ret)
 {
 	struct addrinfo *addrs = NULL;
@@ -265,7 +283,9 @@ static int tcp_connect(struct pw_loop *loop, const char *host, uint16_t port,
 	x->ops = ops;
 	x->owner = owner;
 	x->to_node = true;
-	err = pw_addr_literal(host, port, &addrs);
+	err = pw_addr_local(local, &x->local, &x->local_len);
+	if (!err)
+		err = pw_addr_literal(host, port, &addrs);
 	if (!err) {
 		x->addrs = x->addr = addrs;
 		pw_tcp_try_next(x);

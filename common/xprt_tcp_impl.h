@@ -81,6 +81,8 @@ struct pw_tcp {
 	struct pw_addr_lookup *lookup; /* shared with a thread; NULL: none runs */
 	struct addrinfo *addrs; /* owns; what the name resolved to */
 	struct addrinfo *addr; /* the one that is being tried */
+	struct sockaddr_storage local; /* to connect from; family 0: any */
+	socklen_t local_len;
 	struct pw_io connect;
 
 	struct pw_tcp_tx tx;

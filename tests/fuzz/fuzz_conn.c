@@ -173,7 +173,7 @@ const char *pw_xprt_name(const struct pw_xprt *x)
 	return "fuzz";
 }
 
-int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret)
 {
@@ -350,7 +350,7 @@ static void put_hello(uint8_t variant)
 {
 	pw_cmd_init(&w.hello, PW_MSG_HELLO, 0);
 	w.hello.hello.version = variant & 1 ? 9 : 1;
-	w.hello.hello.version_min = variant & 2 ? 2 : 1;
+	w.hello.hello.version_min = variant & 2 ? PW_WIRE_VERSION + 1 : 1;
 	w.hello.hello.role = 1;
 	w.hello.hello.want_slots = variant | 1;
 	put(&w.hello, sizeof(w.hello));

@@ -72,6 +72,9 @@ static void check_cmd(const struct pw_cmd *c, bool to_node)
 		MUST(!c->op && !c->payload_len);
 	if (c->type == PW_MSG_REQ)
 		check_req(c);
+	if (c->type == PW_MSG_RAILS)
+		MUST(c->rails.first < c->rails.total && c->rails.total <= PW_RAILS_MAX &&
+		     c->rails.rail[0].port);
 	if (c->type == PW_MSG_RSP && c->status)
 		MUST(!c->payload_len);
 }

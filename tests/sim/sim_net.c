@@ -316,7 +316,7 @@ static void on_syn(void *arg, uint64_t aux)
 	}
 }
 
-int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret)
 {
@@ -326,6 +326,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
 	(void)loop;
 	(void)host;
 	(void)port;
+	(void)local;
 	(void)transport;
 	l->client = sim.cur;
 	for (int d = 0; d < NR_DIRS; d++)

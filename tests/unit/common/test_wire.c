@@ -43,6 +43,8 @@ struct good {
 	}
 #define ATTR .attr.attr = { .ino = 7, .size = 5, .mode = S_IFREG | 0644, .nlink = 1, .change = 3 }
 
+#define V4(a, b, c, d) { [10] = 0xff, [11] = 0xff, a, b, c, d }
+
 static const struct good goods[] = {
 	{ .to_node = true, .used = 96, .cmd = { HEAD(PW_MSG_HELLO, 0),
 	  .hello = { .version = 1, .version_min = 1, .role = 1, .want_slots = 64 } } },
@@ -54,6 +56,11 @@ static const struct good goods[] = {
 	{ .used = 96, .cmd = { HEAD(PW_MSG_WELCOME, 0), .welcome = { .version = 1, .nr_slots = 65,
 	  .max_io = 1 << 20, .lease_ms = 5000, .heartbeat_ms = 1000, .boot = 9 } } },
 	{ .used = 8, .cmd = { HEAD(PW_MSG_REJECT, 0), .status = PW_WERR_AUTH } },
+	{ .used = 84, .cmd = { HEAD(PW_MSG_RAILS, 0), .rails = { .total = 5, .first = 0, .rail = {
+	  { V4(10, 0, 0, 1), 7470, 1 }, { V4(10, 0, 1, 1), 7470, 3 },
+	  { { 0xfd, [15] = 1 }, 1, 2 }, { V4(223, 255, 255, 255), 65534, 3 } } } } },
+	{ .used = 84, .cmd = { HEAD(PW_MSG_RAILS, 0), .rails = { .total = 5, .first = 4,
+	  .rail = { { V4(10, 0, 2, 1), 7470, 1 } } } } },
 
 	REQ(LOOKUP, name, .slot = 1, .payload_len = 3, .name.parent = 1),
 	REQ(GETATTR, ino, .slot = 1, .ino.ino = 1),
@@ -329,6 +336,31 @@ static void test_cmd_check__answers(void **state)
 	BAD_RSP(CREATE, c.status = PW_WERR_NOSPC);
 }
 
+static void test_cmd_check__rails(void **state)
+{
+#define BAD_RAILS(change) EXPECT(-EPROTO, PW_MSG_RAILS, 0, change)
+#define BAD_ADDR(...) BAD_RAILS(memcpy(c.rails.rail[1].addr, (uint8_t[16])__VA_ARGS__, 16))
+	BAD_RAILS(c.rails.total = 0);
+	BAD_RAILS(c.rails.total = PW_RAILS_MAX + 1);
+	BAD_RAILS(c.rails.first = 4); /* of five: the other three have to be zero */
+	BAD_RAILS(c.rails.first = 8);
+	BAD_RAILS(c.rails.first = 1);
+	BAD_RAILS(c.rails.total = 3); /* and there are four */
+	BAD_RAILS(memset(&c.rails.rail[3], 0, sizeof(c.rails.rail[3])));
+	BAD_RAILS(c.rails.rail[0].port = 0);
+	BAD_RAILS(c.rails.rail[0].port = UINT16_MAX);
+	BAD_RAILS(c.rails.rail[0].transports = 0);
+	BAD_RAILS(c.rails.rail[0].transports = 4);
+	BAD_ADDR({ 0 });
+	BAD_ADDR(V4(0, 0, 0, 0));
+	BAD_ADDR(V4(224, 0, 0, 1));
+	BAD_ADDR(V4(255, 255, 255, 255));
+	BAD_ADDR({ 0xfe, 0x80, [15] = 1 });
+	BAD_ADDR({ 0xfe, 0xbf, [15] = 1 });
+	BAD_ADDR({ 0xff, 0x02, [15] = 1 });
+	EXPECT(0, PW_MSG_RAILS, 0, c.rails.total = PW_RAILS_MAX);
+}
+
 static void test_cmd_check__hand_shake(void **state)
 {
 	EXPECT(-EPROTO, PW_MSG_HELLO, 0, c.hello.version_min = 0);
@@ -338,10 +370,11 @@ static void test_cmd_check__hand_shake(void **state)
 	EXPECT(-EPROTO, PW_MSG_HELLO, 0, c.hello.role = 2);
 	EXPECT(-EPROTO, PW_MSG_HELLO, 0, c.hello.want_slots = 0);
 	/* a newer peer gets an answer: what else it says is not ours to judge */
-	EXPECT(0, PW_MSG_HELLO, 0, c.hello.version = 2; c.hello.features = 1; c.hello.role = 7);
+	EXPECT(0, PW_MSG_HELLO, 0, c.hello.version = 3; c.hello.features = 1; c.hello.role = 7);
 	EXPECT(0, PW_MSG_HELLO, 0, c.hello.version = 3; c.hello.version_min = 3);
 	EXPECT(-EPROTO, PW_MSG_WELCOME, 0, c.welcome.version = 0);
-	EXPECT(-EPROTO, PW_MSG_WELCOME, 0, c.welcome.version = 2);
+	EXPECT(0, PW_MSG_WELCOME, 0, c.welcome.version = 2);
+	EXPECT(-EPROTO, PW_MSG_WELCOME, 0, c.welcome.version = 3);
 	EXPECT(-EPROTO, PW_MSG_WELCOME, 0, c.welcome.nr_slots = 1);
 	EXPECT(-EPROTO, PW_MSG_WELCOME, 0, c.welcome.nr_slots = PW_MAX_SLOTS + 1);
 	EXPECT(-EPROTO, PW_MSG_WELCOME, 0, c.welcome.max_io = 4095);
@@ -468,6 +501,7 @@ int main(void)
 		cmocka_unit_test(test_cmd_check__inode_ops),
 		cmocka_unit_test(test_cmd_check__data_ops),
 		cmocka_unit_test(test_cmd_check__answers),
+		cmocka_unit_test(test_cmd_check__rails),
 		cmocka_unit_test(test_cmd_check__hand_shake),
 		cmocka_unit_test(test_name_check),
 		cmocka_unit_test(test_dirent__put_and_next),

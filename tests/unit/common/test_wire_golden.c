@@ -155,6 +155,13 @@ AT(pw_body_reject, version, 0, 4);
 AT(pw_body_reject, version_min, 4, 4);
 static_assert(sizeof(struct pw_body_reject) == 8, "pw_body_reject");
 
+AT(pw_body_rails, total, 0, 2);
+AT(pw_body_rails, first, 2, 2);
+AT(pw_body_rails, rail, 4, 80);
+AT(pw_rail_addr, addr, 0, 16);
+AT(pw_rail_addr, port, 16, 2);
+AT(pw_rail_addr, transports, 18, 2);
+
 AT(pw_body_welcome, version, 0, 4);
 AT(pw_body_welcome, nr_slots, 4, 4);
 AT(pw_body_welcome, max_io, 8, 4);
@@ -169,6 +176,11 @@ static_assert(sizeof(struct pw_body_welcome) == 96, "pw_body_welcome");
 static const struct {
 	const char *name, *hex;
 } golden[] = {
+	{ "rails",
+	  "505757310b000000000000000000000000000000000000000000000000000000"
+	  "0200000000000000000000000000ffff0a0000012e1d0300fd00000000000000"
+	  "0000000000000001630001000000000000000000000000000000000000000000"
+	  "0000000000000000000000000000000000000000000000000000000000000000" },
 	{ "hello",
 	  "5057573101000000000000000000000000000000000000000000000000000000"
 	  "101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f"
@@ -317,7 +329,7 @@ static void check_hand_shake(void)
 	fill(c.hello.client_id, 0x10, 16);
 	fill(c.hello.fsid, 0x20, 16);
 	fill(c.hello.nonce, 0x30, 32);
-	c.hello.version = PW_WIRE_VERSION;
+	c.hello.version = 1;
 	c.hello.version_min = PW_WIRE_VERSION_MIN;
 	c.hello.role = 1;
 	c.hello.incarnation = 7;
@@ -347,6 +359,13 @@ static void check_hand_shake(void)
 	c.status = 23;
 	c.reject = (struct pw_body_reject){ .version = 1, .version_min = 1 };
 	check("reject", &c, false);
+	pw_cmd_init(&c, PW_MSG_RAILS, 0);
+	c.rails = (struct pw_body_rails){
+		.total = 2,
+		.rail = { { { [10] = 0xff, [11] = 0xff, 10, 0, 0, 1 }, 7470, 3 },
+			  { { 0xfd, [15] = 1 }, 99, 1 } },
+	};
+	check("rails", &c, false);
 	pw_cmd_init(&c, PW_MSG_PING, 0);
 	check("ping", &c, true);
 }
@@ -476,9 +495,10 @@ static void test_wire__dirent_is_the_golden_bytes(void **state)
 
 static void test_wire__numbers_are_frozen(void **state)
 {
-	assert_int_equal(PW_WIRE_VERSION, 1);
+	assert_int_equal(PW_WIRE_VERSION, 2);
+	assert_int_equal(PW_MSG_RAILS, 11);
 	assert_int_equal(PW_MSG_GOODBYE, 10);
-	assert_int_equal(PW_MSG_NR, 11);
+	assert_int_equal(PW_MSG_NR, 12);
 	assert_int_equal(PW_OP_RECLAIM, 18);
 	assert_int_equal(PW_OP_NR, 19);
 }

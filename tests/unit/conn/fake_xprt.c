@@ -139,11 +139,14 @@ static struct pw_xprt *new_xprt(struct pw_loop *loop)
 	return x;
 }
 
-int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port,
+int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,
 		    enum pw_transport transport, const struct pw_xprt_ops *ops, void *owner,
 		    struct pw_xprt **ret)
 {
 	fake.transport = transport;
+	fake.port = port;
+	snprintf(fake.host, sizeof(fake.host), "%s", host);
+	snprintf(fake.local, sizeof(fake.local), "%s", local);
 	if (fake.connect_err)
 		return fake.connect_err;
 	*ret = new_xprt(loop);

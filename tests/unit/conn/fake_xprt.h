@@ -41,7 +41,9 @@ extern struct fake_world {
 	int connect_err; /* what the next pw_xprt_connect() returns */
 	int listen_err;
 	struct pw_xprt *last; /* the newest transport */
-	enum pw_transport transport; /* of the last connect */
+	enum pw_transport transport; /* of the last connect, as the next three */
+	uint16_t port;
+	char host[64], local[64];
 	struct pw_xprt_listener *listener;
 	uint32_t nr_xprts; /* that exist */
 } fake;

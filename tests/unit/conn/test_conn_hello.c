@@ -214,7 +214,7 @@ static void test_node__names_both_versions(void **state)
 	assert_int_equal(cmd.status, PW_WERR_VERSION);
 	assert_int_equal(cmd.reject.version, PW_WIRE_VERSION);
 	assert_int_equal(cmd.reject.version_min, PW_WIRE_VERSION_MIN);
-	expect_down(-EPROTONOSUPPORT, "client speaks protocol version 3 to 10, we 1 to 1");
+	expect_down(-EPROTONOSUPPORT, "client speaks protocol version 4 to 11, we 1 to 2");
 }
 
 static void test_node__takes_a_newer_client_that_also_speaks_ours(void **state)
@@ -258,7 +258,7 @@ static void test_client__names_both_versions(void **state)
 	cmd.reject.version = 12;
 	cmd.reject.version_min = 8;
 	fake_deliver(x, &cmd, NULL);
-	expect_down(-EPROTONOSUPPORT, "node speaks protocol version 8 to 12, we 1 to 1");
+	expect_down(-EPROTONOSUPPORT, "node speaks protocol version 8 to 12, we 1 to 2");
 }
 
 static void test_client__refuses_another_filesystem(void **state)

@@ -429,8 +429,8 @@ static bool both_connected(void)
 
 void rig_client_connect(const char *host, uint16_t port)
 {
-	assert_int_equal(pw_xprt_connect(rig_loop, host, port, xprt_world.transport, &xprt_ops,
-					 &client, &client.x),
+	assert_int_equal(pw_xprt_connect(rig_loop, host, port, "", xprt_world.transport,
+					 &xprt_ops, &client, &client.x),
 			 0);
 }
 
