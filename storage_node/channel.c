@@ -185,6 +185,7 @@ static void on_up(struct pw_conn *c, const struct pw_body_welcome *w)
 	for (uint32_t i = 0; i < ch->nr_slots; i++)
 		pws_req_on_up(&ch->reqs[i]);
 	pws_session_up(ch->session);
+	pws_listen_tell(ch->n, c);
 }
 
 /* Messages ---------------------------------------------------------------------------------- */

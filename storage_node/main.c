@@ -79,7 +79,8 @@ static int refused(const struct pws_refusal *why)
 static void usage(FILE *f)
 {
 	fprintf(f,
-		"usage: " NAME " [-c FILE] [--dir DIR] [--listen HOST:PORT] [-o KEY=VALUE]...\n"
+		"usage: " NAME " [-c FILE] [--dir DIR] [--listen HOST:PORT[,...]]\n"
+		"                     [-o KEY=VALUE]...\n"
 		"Stores the files of a pagewire filesystem and serves them to clients.\n"
 		"\n"
 		"  -c, --config FILE       configuration, section [node] (default " DEFAULT_CONFIG
@@ -364,10 +365,12 @@ static void on_bad_block(void *arg, uint64_t ino, uint64_t chunk, uint32_t block
 
 static int start_error(const struct program *p, int err)
 {
-	const char *addr = p->config.listen;
+	const struct pws_listen_addr *a = &p->node->listen.addr[p->node->listen.failed];
+	char addr[PWS_HOST_MAX + 8];
 
-	if (p->config.transport == PWS_TRANSPORT_RDMA && *p->node->listen.no_rdma) {
-		print("%s: transport = rdma, but %s", addr, p->node->listen.no_rdma);
+	snprintf(addr, sizeof(addr), "%s:%u", a->at.host, a->at.port);
+	if (p->config.transport == PWS_TRANSPORT_RDMA && *a->no_rdma) {
+		print("%s: transport = rdma, but %s", addr, a->no_rdma);
 		return PW_EXIT_NO_RDMA;
 	}
 	switch (err) {
@@ -395,11 +398,11 @@ static int start_error(const struct program *p, int err)
 
 static void announce(struct program *p)
 {
-	char fsid[37];
+	char fsid[37], addrs[PW_CONFIG_VALUE_MAX + 64];
 
 	pw_uuid_text(p->data.sb.fsid, fsid);
-	print("listening on %s:%u (store %s, durability %s, fsid %s)", p->config.host,
-	      pws_node_port(p->node), p->data.sb.store,
+	pws_listen_text(p->node, addrs, sizeof(addrs));
+	print("listening on %s (store %s, durability %s, fsid %s)", addrs, p->data.sb.store,
 	      p->config.store == PWS_STORE_CHUNK ? p->config.durability : "none", fsid);
 	if (p->config.store != PWS_STORE_CHUNK)
 		pw_log_warn("store %s: this node keeps nothing, everything is gone when it stops",
@@ -443,8 +446,10 @@ static int make_node(struct program *p)
 		.lease_ms = (uint32_t)(c->lease / PW_NS_PER_MS),
 		.conn.heartbeat_ms = (uint32_t)(c->heartbeat / PW_NS_PER_MS),
 		.conn.dead_ms = (uint32_t)(c->dead / PW_NS_PER_MS),
-		.host = c->host,
-		.port = c->port,
+		.host = c->at[0].host,
+		.port = c->at[0].port,
+		.more = c->at + 1,
+		.nr_more = c->nr_at - 1,
 		.transports = c->transport,
 		.id.have_key = c->have_key,
 	};

@@ -179,6 +179,8 @@ static int check_opts(const struct pws_node_opts *o)
 		return -EINVAL;
 	if (o->slots < 2 || o->slots > PW_MAX_SLOTS || !o->max_clients || !o->lease_ms)
 		return -EINVAL;
+	if (!*o->host || strlen(o->host) >= PWS_HOST_MAX || o->nr_more >= PWS_LISTEN_MAX)
+		return -EINVAL;
 	if (pws_bufpool_nr_free(o->bufs) < 1 + PWS_RECLAIM_JOBS + 2)
 		return -EINVAL;
 	return 0;
@@ -196,7 +198,11 @@ static void init(struct pws_node *n, struct pw_loop *loop, const struct pws_node
 	n->max_clients = o->max_clients;
 	n->lease_ms = o->lease_ms;
 	n->conn_opts = o->conn;
-	n->port = o->port;
+	strcpy(n->listen.addr[0].at.host, o->host);
+	n->listen.addr[0].at.port = o->port;
+	for (uint32_t i = 0; i < o->nr_more; i++)
+		n->listen.addr[1 + i].at = o->more[i];
+	n->listen.nr = 1 + o->nr_more;
 	n->transports = o->transports;
 	n->starts = o->starts;
 	if (!n->starts.boot[0])
@@ -228,9 +234,6 @@ int pws_node_new(struct pw_loop *loop, const struct pws_node_opts *o, struct pws
 	if (!n)
 		return -ENOMEM;
 	init(n, loop, o);
-	n->host = strdup(o->host);
-	if (!n->host)
-		goto free_node;
 	err = pws_reclaim_init(&n->reclaim, n);
 	if (err)
 		goto free_node;
@@ -240,7 +243,6 @@ int pws_node_new(struct pw_loop *loop, const struct pws_node_opts *o, struct pws
 
 free_node:
 	pws_txn_fini(&n->txn);
-	free(n->host);
 	free(n);
 	return -ENOMEM;
 }
@@ -257,7 +259,6 @@ void pws_node_free(struct pws_node *n)
 	pws_opens_fini(&n->opens);
 	pws_buf_put(n->bufs, n->sink);
 	pws_txn_fini(&n->txn);
-	free(n->host);
 	free(n);
 }
 

@@ -37,6 +37,8 @@ struct pws_node_opts {
 	struct pw_conn_opts conn;
 	const char *host; /* copied */
 	uint16_t port;	  /* 0: any */
+	const struct pws_listen_at *more; /* further addresses; copied */
+	uint32_t nr_more;
 	enum pws_transports transports;
 };
 
@@ -65,8 +67,6 @@ struct pws_node {
 	uint32_t max_io, slots, max_clients, lease_ms;
 	struct pws_starts starts; /* its boot[0] is random and changes with every start */
 	struct pw_conn_opts conn_opts;
-	char *host;
-	uint16_t port;
 	enum pws_transports transports;
 
 	struct pws_meta meta;

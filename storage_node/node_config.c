@@ -3,6 +3,7 @@
 #include "storage_node/node_config.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,15 +12,17 @@
 #include "common/log.h"
 #include "common/uuid.h"
 #include "common/wire.h"
-#include "storage_node/listen.h"
 
 #define KEY(name_, type_, member) "node", name_, type_, offsetof(struct pws_node_config, member)
+#define LISTEN_WANTED "want HOST:PORT, or up to 8 of them with commas between"
+static_assert(PWS_LISTEN_MAX == 8, "in the text above");
+
 #define STRING_KEY(name_, member)             \
 	KEY(name_, PW_CONFIG_STRING, member), \
 		.len = sizeof(((struct pws_node_config *)NULL)->member)
 
 /* HOST:PORT, [V6]:PORT. */
-static bool split_listen(const char *s, char *host, size_t len, uint16_t *port)
+static bool split_host(const char *s, char *host, size_t len, uint16_t *port)
 {
 	const char *colon = strrchr(s, ':');
 	unsigned long n;
@@ -46,6 +49,24 @@ static bool split_listen(const char *s, char *host, size_t len, uint16_t *port)
 	return true;
 }
 
+/* A list of them. Return: how many; 0 something is wrong. */
+static uint32_t split_listen(const char *s, struct pws_listen_at *at)
+{
+	char buf[PW_CONFIG_VALUE_MAX], *save = NULL, *word;
+	uint32_t nr = 0;
+
+	snprintf(buf, sizeof(buf), "%s", s);
+	for (word = strtok_r(buf, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+		word += strspn(word, " \t");
+		word[strcspn(word, " \t")] = '\0';
+		if (nr == PWS_LISTEN_MAX ||
+		    !split_host(word, at[nr].host, sizeof(at[nr].host), &at[nr].port))
+			return 0;
+		nr++;
+	}
+	return nr;
+}
+
 static bool parse_durability(const char *s, uint64_t *ret_ns)
 {
 	static const char interval[] = "interval:";
@@ -68,10 +89,9 @@ static bool parse_durability(const char *s, uint64_t *ret_ns)
 
 static const char *check_listen(const char *value)
 {
-	char host[PW_CONFIG_VALUE_MAX];
-	uint16_t port;
+	struct pws_listen_at at[PWS_LISTEN_MAX];
 
-	return split_listen(value, host, sizeof(host), &port) ? NULL : "want HOST:PORT";
+	return split_listen(value, at) ? NULL : LISTEN_WANTED;
 }
 
 static const char *check_durability(const char *value)
@@ -102,7 +122,7 @@ static const struct pw_config_key keys[] = {
 	{ STRING_KEY("dir", dir), .dflt = "/var/lib/pagewire", .check = check_dir,
 	  .help = "data directory" },
 	{ STRING_KEY("listen", listen), .dflt = "127.0.0.1:7470", .check = check_listen,
-	  .help = "address and port for clients; beyond loopback only with a key_file" },
+	  .help = "addresses and ports for clients; beyond loopback only with a key_file" },
 	{ KEY("transport", PW_CONFIG_CHOICE, transport), .dflt = "auto", .choices = "tcp|auto|rdma",
 	  .help = "auto: TCP, and RDMA where a device has the address; rdma: nothing else" },
 	{ KEY("store", PW_CONFIG_CHOICE, store), .dflt = "chunk", .choices = "chunk|memory|null",
@@ -166,8 +186,9 @@ int pws_log_level_of(uint32_t log)
 
 int pws_node_config_finish(struct pws_node_config *c, struct pws_refusal *why)
 {
-	if (!split_listen(c->listen, c->host, sizeof(c->host), &c->port))
-		return pws_refuse(why, PW_EXIT_CONFIG, "listen = %s: want HOST:PORT", c->listen);
+	c->nr_at = split_listen(c->listen, c->at);
+	if (!c->nr_at)
+		return pws_refuse(why, PW_EXIT_CONFIG, "listen = %s: " LISTEN_WANTED, c->listen);
 	if (!parse_durability(c->durability, &c->interval_ns))
 		return pws_refuse(why, PW_EXIT_CONFIG,
 				  "durability = %s: want always or interval:MS", c->durability);

@@ -5,6 +5,7 @@
 #define PWS_NODE_CONFIG_H
 
 #include "common/config.h"
+#include "storage_node/listen.h"
 #include "storage_node/superblock.h"
 
 enum pws_store_kind {
@@ -33,8 +34,8 @@ struct pws_node_config {
 	bool new_identity; /* of the command line only */
 
 	/* what follows */
-	char host[PW_CONFIG_VALUE_MAX];
-	uint16_t port;
+	struct pws_listen_at at[PWS_LISTEN_MAX];
+	uint32_t nr_at;
 	uint64_t interval_ns; /* of durability; 0: always */
 	bool have_fsid, have_key;
 	uint8_t fsid_bytes[16], key[32];

@@ -7,6 +7,7 @@
 #include "storage_node/status.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,24 +123,50 @@ static json_t *scrub_json(const struct pws_status_source *s)
 	return o;
 }
 
+static json_t *address_json(const struct pws_listen_addr *a)
+{
+	json_t *o = json_object();
+	char text[PWS_HOST_MAX + 16];
+
+	snprintf(text, sizeof(text), strchr(a->at.host, ':') ? "[%s]:%u" : "%s:%u", a->at.host,
+		 a->tcp || a->rdma ? pws_listen_addr_port(a) : a->at.port);
+	set_str(o, "address", text);
+	set_bool(o, "tcp", a->tcp);
+	set_bool(o, "rdma", a->rdma);
+	set_str(o, "why_not_rdma", a->no_rdma);
+	return o;
+}
+
 static void set_transport(json_t *o, const struct pws_listen *l, uint32_t wanted)
 {
-	set_str(o, "transport", !l->rdma ? "tcp" : l->tcp ? "tcp and rdma" : "rdma");
-	set_str(o, "transport_reason",
-		wanted == PWS_TRANSPORT_TCP ? "transport = tcp in the configuration" : l->no_rdma);
+	const char *why = wanted == PWS_TRANSPORT_TCP ? "transport = tcp in the configuration" : "";
+	json_t *addresses = json_array();
+	bool tcp = false, rdma = false;
+
+	for (uint32_t i = 0; i < l->nr; i++) {
+		const struct pws_listen_addr *a = &l->addr[i];
+
+		tcp = tcp || a->tcp;
+		rdma = rdma || a->rdma;
+		if (!*why)
+			why = a->no_rdma;
+		json_array_append_new(addresses, address_json(a));
+	}
+	set_str(o, "transport", !rdma ? "tcp" : tcp ? "tcp and rdma" : "rdma");
+	set_str(o, "transport_reason", rdma ? "" : why);
+	json_object_set_new(o, "addresses", addresses);
 }
 
 static void set_identity(json_t *o, const struct pws_status_source *s)
 {
-	char text[PW_CONFIG_VALUE_MAX + 16];
+	char text[PW_CONFIG_VALUE_MAX + 64];
 
 	pw_uuid_text(s->node->id.fsid, text);
 	set_str(o, "fsid", text);
 	pw_uuid_text(s->node->id.id, text);
 	set_str(o, "node_id", text);
 	set_str(o, "dir", s->config->dir);
-	snprintf(text, sizeof(text), "%s:%u", s->config->host,
-		 pws_listen_is_open(s->node) ? pws_node_port(s->node) : 0);
+	pws_listen_text(s->node, text, sizeof(text));
 	set_str(o, "listen", text);
 	set_transport(o, &s->node->listen, s->config->transport);
 	set_bool(o, "key", s->node->id.have_key);

@@ -212,6 +212,7 @@ free_port() {
 # configuration again, with new lines after it. NODE_PID, NODE_ADDR, NODE_PORT, NODE_LOG [NAME] tell
 # the rest. NODE_ENV: "NAME=VALUE..." for its environment, for example PW_FAULT=disk.write:EIO.
 # NODE_AT: the host of tests/vm/lib/hosts.sh on which it runs; it has a cluster key then.
+# NODE_MORE: further addresses to listen at, with blanks between.
 start_node() {
 	local name=$1 conf try line
 	shift
@@ -228,7 +229,7 @@ start_node() {
 			{
 				echo "[node]"
 				echo "dir=$TMPDIR/$name"
-				echo "listen=${NODE_ADDR[$name]}:${NODE_PORT[$name]}"
+				echo "listen=$(_listen_list "$name")"
 				[ -z "${NODE_AT:-}" ] || echo "key_file=$(_cluster_key)"
 			} >"$conf"
 		fi
@@ -241,6 +242,14 @@ start_node() {
 		[ "$try" -lt 5 ] && rm -f "$conf"
 	done
 	fail "node $name did not start"
+}
+
+_listen_list() {
+	local list=${NODE_ADDR[$1]}:${NODE_PORT[$1]} addr
+	for addr in ${NODE_MORE:-}; do
+		list+=", $addr:${NODE_PORT[$1]}"
+	done
+	echo "$list"
 }
 
 # _cluster_key: the path of the key of all nodes and mounts of the test

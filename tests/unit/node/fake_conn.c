@@ -137,6 +137,10 @@ bool pw_conn_revoke(struct pw_conn *c, uint16_t slot, struct pw_revoke *r)
 	return true;
 }
 
+void pw_conn_tell_rails(struct pw_conn *c, const struct pw_rail_addr *list, uint32_t nr)
+{
+}
+
 bool pw_conn_places(const struct pw_conn *c)
 {
 	return places;

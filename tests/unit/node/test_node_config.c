@@ -39,8 +39,8 @@ static void test_defaults__are_complete(void **state)
 {
 	(void)state;
 	assert_int_equal(load("[node]\n"), 0);
-	assert_string_equal(ctx.n.host, "127.0.0.1");
-	assert_int_equal(ctx.n.port, 7470);
+	assert_string_equal(ctx.n.at[0].host, "127.0.0.1");
+	assert_int_equal(ctx.n.at[0].port, 7470);
 	assert_int_equal(ctx.n.interval_ns, 0);
 	assert_string_equal(ctx.n.control, "/var/lib/pagewire/control.sock");
 	assert_int_equal(ctx.n.store, PWS_STORE_CHUNK);
@@ -56,14 +56,19 @@ static void test_values__are_understood(void **state)
 		     "durability = interval:20\nmax_io = 4MiB\nlease = 10s\n"
 		     "fsid = 00112233-4455-6677-8899-aabbccddeeff\ncontrol = /run/x.sock\n"),
 		0);
-	assert_string_equal(ctx.n.host, "::1");
-	assert_int_equal(ctx.n.port, 99);
+	assert_string_equal(ctx.n.at[0].host, "::1");
+	assert_int_equal(ctx.n.at[0].port, 99);
 	assert_int_equal(ctx.n.store, PWS_STORE_NULL);
 	assert_int_equal(ctx.n.interval_ns, 20 * PW_NS_PER_MS);
 	assert_int_equal(ctx.n.max_io, 4 * PW_MIB);
 	assert_true(ctx.n.have_fsid);
 	assert_int_equal(ctx.n.fsid_bytes[15], 0xff);
 	assert_string_equal(ctx.n.control, "/run/x.sock");
+	assert_int_equal(load("[node]\nlisten = 10.0.0.1:7470, [fd00::1]:7471,10.0.1.1:7472\n"), 0);
+	assert_int_equal(ctx.n.nr_at, 3);
+	assert_string_equal(ctx.n.at[1].host, "fd00::1");
+	assert_string_equal(ctx.n.at[2].host, "10.0.1.1");
+	assert_int_equal(ctx.n.at[2].port, 7472);
 	assert_int_equal(load("[node]\ndurability = interval:2s\n"), 0);
 	assert_int_equal(ctx.n.interval_ns, 2 * PW_NS_PER_S);
 }
@@ -89,6 +94,8 @@ static void test_bad__each_has_its_sentence(void **state)
 	check_bad("listn = 1", "listen");
 	check_bad("listen = 127.0.0.1", "HOST:PORT");
 	check_bad("listen = :7470", "HOST:PORT");
+	check_bad("listen = a:1, b", "HOST:PORT");
+	check_bad("listen = a:1,b:2,c:3,d:4,e:5,f:6,g:7,h:8,i:9", "up to 8");
 	check_bad("listen = ::1:7470", "HOST:PORT");
 	check_bad("listen = a:70000", "HOST:PORT");
 	check_bad("listen = a:7x", "HOST:PORT");
