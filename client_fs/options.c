@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options.c -- a table of options; each value has one reader and one sentence when it is wrong */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -161,6 +162,67 @@ static int read_transport(struct reader *r)
 	return 0;
 }
 
+/* ADDRESS or [V6ADDRESS], to @ret; what comes behind it, or NULL. */
+static const char *read_address(const char *s, size_t len, char *ret, size_t ret_len)
+{
+	bool v6 = *s == '[';
+	size_t n;
+	uint8_t b[16];
+
+	s += v6;
+	len -= v6;
+	n = strcspn(s, v6 ? "]" : ":/");
+	n = PW_MIN(n, len);
+	if (n >= ret_len || (v6 && (n == len || s[n] != ']')))
+		return NULL;
+	memcpy(ret, s, n);
+	ret[n] = '\0';
+	return inet_pton(v6 ? AF_INET6 : AF_INET, ret, b) == 1 ? s + n + v6 : NULL;
+}
+
+/* ADDRESS[:PORT][/LOCAL] */
+static bool read_rail(const char *s, size_t len, struct pwc_rail_opt *ret)
+{
+	const char *end = s + len, *pos = read_address(s, len, ret->host, sizeof(ret->host));
+	unsigned long port = 0;
+	char *port_end;
+
+	if (pos && *pos == ':' && pos[1] >= '0' && pos[1] <= '9') {
+		port = strtoul(pos + 1, &port_end, 10);
+		pos = port && port < UINT16_MAX ? port_end : NULL;
+	}
+	ret->port = (uint16_t)port;
+	ret->local[0] = '\0';
+	if (pos && *pos == '/' && pos < end)
+		pos = read_address(pos + 1, (size_t)(end - pos - 1), ret->local,
+				   sizeof(ret->local));
+	return pos == end;
+}
+
+/* The list of options has commas of its own, so this one has plus signs. */
+static int read_rails(struct reader *r)
+{
+	struct pwc_options *o = r->o;
+	const char *pos = r->value;
+	size_t len;
+
+	if (!strcmp(pos, "auto") || !strcmp(pos, "off")) {
+		o->rails_mode = *pos == 'a' ? PWC_RAILS_AUTO : PWC_RAILS_OFF;
+		return 0;
+	}
+	o->rails_mode = PWC_RAILS_LIST;
+	for (; pos; pos = pos[len] ? pos + len + 1 : NULL) {
+		len = strcspn(pos, "+");
+		if (o->nr_rails == PWC_RAIL_OPTS_MAX)
+			return complain(r, "rails=: at most %u addresses", PWC_RAIL_OPTS_MAX);
+		if (!read_rail(pos, len, &o->rails[o->nr_rails]))
+			return complain(r, "rails=%s: auto, off, or ADDRESS[:PORT][/LOCAL] with + "
+					"between them is expected", r->value);
+		o->nr_rails++;
+	}
+	return 0;
+}
+
 static int read_bounded(struct reader *r, uint64_t unit, uint64_t min, uint64_t max, uint32_t *ret)
 {
 	uint64_t n;
@@ -223,6 +285,7 @@ static const struct option options[] = {
 	{ "io_uring", read_io_uring, true },
 	{ "cache", read_cache, true },
 	{ "transport", read_transport, true },
+	{ "rails", read_rails, true },
 	{ "max_io", read_max_io, true },
 	{ "slots", read_slots, true },
 	{ "queue_depth", read_queue_depth, true },

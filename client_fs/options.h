@@ -11,7 +11,7 @@
 
 #include <limits.h>
 
-#include "common/conn.h"
+#include "client_fs/peer.h"
 #include "common/wire.h"
 
 enum pwc_io_uring {
@@ -24,6 +24,15 @@ enum pwc_cache {
 	PWC_CACHE_AUTO, /* attributes for a second, pages as long as the change counter matches */
 	PWC_CACHE_NONE, /* every call asks the node */
 };
+
+/* Besides HOST of what is mounted. */
+enum pwc_rails_mode {
+	PWC_RAILS_AUTO, /* what the node tells, where this host has an address in that network */
+	PWC_RAILS_LIST, /* what the user has listed */
+	PWC_RAILS_OFF,
+};
+
+#define PWC_RAIL_OPTS_MAX 15u
 
 struct pwc_options {
 	char host[256];
@@ -39,6 +48,9 @@ struct pwc_options {
 	enum pwc_io_uring io_uring;
 	enum pwc_cache cache;
 	enum pw_transport transport;
+	enum pwc_rails_mode rails_mode;
+	struct pwc_rail_opt rails[PWC_RAIL_OPTS_MAX]; /* port 0: that of HOST */
+	uint32_t nr_rails;
 	uint32_t max_io; /* bytes */
 	uint32_t slots;
 	uint32_t queue_depth; /* ring entries per queue; 0: chosen by the number of queues */

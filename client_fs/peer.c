@@ -20,10 +20,7 @@
 #include "client_fs/peer_impl.h"
 #include "common/err.h"
 #include "common/log.h"
-#include "common/random.h"
 
-#define BACKOFF_MIN_MS 50u
-#define BACKOFF_MAX_MS 2000u
 #define CONNECT_WAIT_MS 10000u
 #define TIMEOUT_TICK_MS 100u
 
@@ -58,6 +55,8 @@ static void call_end(struct pwc_peer *p, struct pwc_call *c, int err, const stru
 	c->state = PWC_CALL_IDLE;
 	if (p->nr_waiting && p->state == PWC_PEER_UP)
 		pw_loop_ready(p->loop, &p->ready);
+	if (p->draining && !p->inflight)
+		pw_loop_ready(p->loop, &p->move_ready);
 	c->done(c, err, rsp, out_len);
 }
 
@@ -104,7 +103,8 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 
 static void waiting_post(struct pwc_peer *p)
 {
-	while (p->state == PWC_PEER_UP && p->nr_waiting && !pw_list_empty(&p->free_slots)) {
+	while (p->state == PWC_PEER_UP && !p->draining && p->nr_waiting &&
+	       !pw_list_empty(&p->free_slots)) {
 		struct pwc_slot *s = pw_list_entry(pw_list_pop(&p->free_slots), struct pwc_slot,
 						   node);
 		struct pwc_call *c = pw_list_entry(pw_list_pop(&p->waiting), struct pwc_call, node);
@@ -283,71 +283,26 @@ void pwc_peer_give_up(struct pwc_peer *p)
 		pw_conn_fail(p->conn, -EIO, "given up");
 }
 
-/* ---- connection events ---- */
-
-static void peer_connect(struct pwc_peer *p)
+void pwc_calls_away(struct pwc_peer *p)
 {
-	char why[256];
-	int err;
-
-	p->state = p->was_up ? PWC_PEER_WAITING : PWC_PEER_CONNECTING;
-	pwc_transport_pick(p);
-	err = pw_conn_connect(p->conn, p->host, pwc_transport_port(p), ++p->incarnation);
-	if (err)
-		pwc_peer_lost(p, err, pwc_transport_why(p, err, why, sizeof(why)));
-}
-
-static void on_retry(struct pw_timer *t)
-{
-	peer_connect(pw_container_of(t, struct pwc_peer, retry));
-}
-
-/* Refused for a reason that trying again does not change. */
-static bool is_final(const struct pwc_peer *p, int err)
-{
-	if (p->was_up)
-		return false; /* somebody may be repairing it; the mount stays */
-	if (err == -EKEYREJECTED || err == -EPROTONOSUPPORT || err == -EMEDIUMTYPE ||
-	    err == -EINVAL || pwc_transport_is_hopeless(p, err))
-		return true;
-	return pw_loop_now(p->loop) >= p->start_ns + p->opts.connect_wait_ms * PW_NS_PER_MS;
-}
-
-void pwc_peer_lost(struct pwc_peer *p, int err, const char *why)
-{
-	uint64_t wait;
-
-	snprintf(p->why_down, sizeof(p->why_down), "%s", why);
-	if (!p->stats.down_since_ns)
-		p->stats.down_since_ns = pw_loop_now(p->loop);
-	if (p->state == PWC_PEER_STOPPING) {
-		calls_end(p, &p->parked, -ESHUTDOWN, want_all);
-		calls_end(p, &p->waiting, -ESHUTDOWN, want_all);
-		p->state = PWC_PEER_IDLE;
-		p->ops->on_stopped(p);
-		return;
-	}
-	if (pwc_transport_fall_back(p, err, p->why_down)) {
-		pw_timer_arm(p->loop, &p->retry, 0);
-		return;
-	}
-	if (is_final(p, err)) {
-		p->state = PWC_PEER_DEAD;
-		pw_timer_arm(p->loop, &p->tick, 0);
-		p->ops->on_dead(p, err, p->why_down);
-		return;
-	}
 	calls_end(p, &p->parked, -EINTR, want_aborted);
-	p->backoff_ms = p->backoff_ms ? PW_MIN(p->backoff_ms * 2, BACKOFF_MAX_MS) : BACKOFF_MIN_MS;
-	wait = p->backoff_ms * 3 / 4 + pw_random_below(p->backoff_ms / 2 + 1);
-	pw_timer_arm(p->loop, &p->retry, pw_loop_now(p->loop) + wait * PW_NS_PER_MS);
 	if (p->given_up || p->opts.timeout_ms)
 		pwc_peer_tick_arm(p);
-	if (p->was_up && (p->state == PWC_PEER_UP || p->state == PWC_PEER_RECLAIMING))
-		p->ops->on_down(p, err, p->why_down);
-	p->state = p->was_up ? PWC_PEER_WAITING : PWC_PEER_CONNECTING;
 	brief_end(p);
 }
+
+void pwc_calls_stop(struct pwc_peer *p)
+{
+	calls_end(p, &p->parked, -ESHUTDOWN, want_all);
+	calls_end(p, &p->waiting, -ESHUTDOWN, want_all);
+}
+
+void pwc_calls_go_on(struct pwc_peer *p)
+{
+	waiting_post(p);
+}
+
+/* ---- connection events ---- */
 
 static void on_down(struct pw_conn *conn, int err, const char *why)
 {
@@ -432,7 +387,6 @@ void pwc_peer_usable(struct pwc_peer *p)
 	p->state = PWC_PEER_UP;
 	p->was_up = true;
 	p->given_up = false;
-	p->backoff_ms = 0;
 	p->stats.down_since_ns = 0;
 	p->why_down[0] = 0;
 	pw_timer_cancel(p->loop, &p->tick);
@@ -445,6 +399,7 @@ void pwc_peer_usable(struct pwc_peer *p)
 		p->stats.replays++;
 		call_post(p, c);
 	}
+	pwc_rails_on_usable(p);
 	waiting_post(p);
 	p->ops->on_up(p, first);
 }
@@ -513,6 +468,7 @@ static const struct pw_conn_ops conn_ops = {
 	.on_payload = on_payload,
 	.guess_payload = guess_payload,
 	.on_msg = on_msg,
+	.on_rails = pwc_rails_on_offer,
 	.on_down = on_down,
 };
 
@@ -523,10 +479,10 @@ int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o,
 		 struct pwc_peer **ret)
 {
 	struct pwc_peer *p = calloc(1, sizeof(*p));
-	int err = -ENOMEM;
+	int err;
 
 	if (!p)
-		return err;
+		return -ENOMEM;
 	p->loop = loop;
 	p->ops = ops;
 	p->owner = owner;
@@ -538,13 +494,12 @@ int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o,
 	pw_list_init(&p->posted);
 	pw_list_init(&p->parked);
 	pw_list_init(&p->free_slots);
-	pw_timer_init(&p->retry, on_retry);
 	pw_timer_init(&p->tick, on_tick);
 	pw_ready_init(&p->ready, peer_step);
 	pw_ready_init(&p->abort_ready, abort_step);
-	p->host = strdup(o->host);
-	if (p->host)
-		err = pw_conn_new(loop, &conn_ops, p, id, &p->opts.conn, &p->conn);
+	err = pw_conn_new(loop, &conn_ops, p, id, &p->opts.conn, &p->conn);
+	if (!err)
+		err = pwc_peer_rails_init(p);
 	if (err) {
 		pwc_peer_free(p);
 		return err;
@@ -557,21 +512,20 @@ void pwc_peer_free(struct pwc_peer *p)
 {
 	if (!p)
 		return;
-	pw_timer_cancel(p->loop, &p->retry);
+	pwc_peer_rails_fini(p);
 	pw_timer_cancel(p->loop, &p->tick);
 	pw_ready_cancel(&p->ready);
 	pw_ready_cancel(&p->abort_ready);
 	pw_conn_free(p->conn);
 	free(p->reclaim);
 	free(p->slots);
-	free(p->host);
 	free(p);
 }
 
 void pwc_peer_start(struct pwc_peer *p)
 {
 	p->start_ns = pw_loop_now(p->loop);
-	peer_connect(p);
+	pwc_peer_connect(p);
 }
 
 void pwc_peer_stop(struct pwc_peer *p)
@@ -579,13 +533,10 @@ void pwc_peer_stop(struct pwc_peer *p)
 	enum pwc_peer_state was = p->state;
 
 	p->state = PWC_PEER_STOPPING;
-	pw_timer_cancel(p->loop, &p->retry);
-	if (pw_conn_state(p->conn) != PW_CONN_DOWN) {
+	p->was_dead = was == PWC_PEER_DEAD;
+	pwc_probe_stop(p);
+	if (pw_conn_state(p->conn) != PW_CONN_DOWN)
 		pw_conn_goodbye(p->conn);
-		return;
-	}
-	if (was != PWC_PEER_DEAD)
-		pwc_peer_lost(p, -ESHUTDOWN, "stopped");
 	else
-		p->ops->on_stopped(p);
+		pwc_peer_lost(p, -ESHUTDOWN, "stopped");
 }

@@ -18,6 +18,8 @@
 #include "common/loop.h"
 
 struct pwc_peer;
+struct pw_local_addr;
+struct pwc_rails;
 
 struct pwc_call {
 	struct pw_list node; /* the peer's until done */
@@ -51,9 +53,18 @@ enum pwc_peer_state {
 	PWC_PEER_NR_STATES
 };
 
+/* One more address of the node. */
+struct pwc_rail_opt {
+	char host[64];
+	uint16_t port;
+	char local[64]; /* address to connect from; "": any */
+};
+
 struct pwc_peer_opts {
 	const char *host; /* copied */
 	uint16_t port;
+	const struct pwc_rail_opt *rails; /* more ways to the same node; copied */
+	uint32_t nr_rails;
 	struct pw_conn_opts conn;
 	uint32_t timeout_ms; /* 0: wait for ever */
 	uint32_t connect_wait_ms; /* first connect: how long to try before on_dead [10000] */
@@ -68,6 +79,9 @@ struct pwc_peer_ops {
 	 * @iter starts at 0. */
 	bool (*next_open)(struct pwc_peer *p, uint64_t *iter, uint64_t *ino, uint32_t *opens);
 	void (*on_stopped)(struct pwc_peer *p);
+	/* Optional: the addresses of this host, at most @max, so that those which the node tells
+	 * of can be used; without it they are not. Return: how many. */
+	uint32_t (*locals)(struct pwc_peer *p, struct pw_local_addr *ret, uint32_t max);
 };
 
 int pwc_peer_new(struct pw_loop *loop, const struct pwc_peer_opts *o,
@@ -100,6 +114,7 @@ uint32_t pwc_peer_max_io(const struct pwc_peer *p); /* bytes; after the first on
 
 struct pwc_peer_stats {
 	uint64_t calls, replays, reconnects, timeouts, aborted, stall_slot;
+	uint64_t failovers, moves; /* reconnects that took another way; of them in order */
 	uint32_t inflight, waiting, nr_slots;
 	uint64_t down_since_ns; /* 0: up */
 	struct pw_conn_stats conn; /* summed over connections */
@@ -110,5 +125,9 @@ const char *pwc_peer_name(const struct pwc_peer *p);
 const char *pwc_peer_transport(const struct pwc_peer *p);
 /* Why it is not RDMA; "" when it is. */
 const char *pwc_peer_no_rdma(const struct pwc_peer *p);
+/* Every way to the node; cur is the one in use, or being tried. */
+const struct pwc_rails *pwc_peer_rails(const struct pwc_peer *p);
+/* The connection is about to end, or has ended, in order, because a better one is there. */
+bool pwc_peer_is_moving(const struct pwc_peer *p);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* peer_impl.h -- private to peer.c, peer_reclaim.c, peer_status.c */
+/* peer_impl.h -- private to peer*.c */
 #ifndef PWC_PEER_IMPL_H
 #define PWC_PEER_IMPL_H
 
 #include "client_fs/lineage.h"
 #include "client_fs/peer.h"
+#include "client_fs/rail.h"
 
 /*	IDLE -> WAITING -> POSTED -> IDLE		answered
  *			   POSTED -> PARKED -> POSTED	connection lost, then replayed
@@ -34,13 +35,27 @@ struct pwc_peer {
 	void *owner;
 	struct pw_identity *id;
 	struct pwc_peer_opts opts;
-	char *host;
 	struct pw_conn *conn;
 	enum pwc_peer_state state;
 	bool was_up; /* has been usable */
-	enum pw_transport transport; /* of the current try; never AUTO */
-	bool rdma_failed; /* AUTO: the next try takes TCP */
-	char no_rdma[256]; /* AUTO: why the last try over RDMA failed */
+	bool was_dead; /* before the stop */
+	struct pwc_rails rails;
+	bool again; /* the node asked to come again: over the same way */
+	uint64_t up_ns; /* since when the connection is usable */
+	uint8_t node_id[16]; /* known once was_up */
+	/* RAILS that is coming in */
+	struct pw_rail_addr offer[PW_RAILS_MAX];
+	/* peer_probe.c */
+	struct pw_conn *probe; /* owns; NULL until there is something to probe */
+	struct pwc_pick probing;
+	bool probe_void; /* rails have changed their places: the answer is for nobody */
+	struct pw_timer probe_timer;
+	/* peer_probe.c: on the way to a better rail */
+	struct pwc_pick move_to;
+	bool draining; /* nothing new is sent; what is out is awaited */
+	bool moving; /* nothing is out: the connection ends, for the next one */
+	struct pw_ready move_ready;
+	struct pw_timer move_patience;
 	struct pwc_lineage lineage; /* of the node's data, when it was up last */
 	bool given_up; /* calls fail until the node is back */
 	uint32_t backoff_ms;
@@ -62,20 +77,40 @@ struct pwc_peer {
 };
 
 void pwc_peer_tick_arm(struct pwc_peer *p);
-/* The connection is down and drained: decide whether and when to try again. */
-void pwc_peer_lost(struct pwc_peer *p, int err, const char *why);
 /* The node has our session on record and what we have open: send (again) what is not answered. */
 void pwc_peer_usable(struct pwc_peer *p);
 void pwc_peer_stats_add_conn(struct pwc_peer *p);
 
-/* peer_transport.c */
-void pwc_transport_pick(struct pwc_peer *p); /* before a connect */
-uint16_t pwc_transport_port(const struct pwc_peer *p);
-/* The connection ended with @err. Return: true, go on with another transport at once. */
-bool pwc_transport_fall_back(struct pwc_peer *p, int err, const char *why);
-/* RDMA was demanded, and this host has none. */
-bool pwc_transport_is_hopeless(const struct pwc_peer *p, int err);
-const char *pwc_transport_why(const struct pwc_peer *p, int err, char *buf, size_t len);
+/* Not connected: ends the calls that do not wait for a node that is away. */
+void pwc_calls_away(struct pwc_peer *p);
+/* Stopping, and no connection is left. */
+void pwc_calls_stop(struct pwc_peer *p);
+/* What waits may go out again. */
+void pwc_calls_go_on(struct pwc_peer *p);
+
+/* peer_rails.c */
+int pwc_peer_rails_init(struct pwc_peer *p);
+void pwc_peer_rails_fini(struct pwc_peer *p);
+void pwc_peer_connect(struct pwc_peer *p);
+/* The connection is down and drained: decide over which way, whether and when to try again. */
+void pwc_peer_lost(struct pwc_peer *p, int err, const char *why);
+void pwc_rails_on_offer(struct pw_conn *conn, const struct pw_body_rails *part);
+void pwc_rails_on_usable(struct pwc_peer *p);
+uint16_t pwc_pick_port(const struct pwc_peer *p, struct pwc_pick pick);
+enum pw_transport pwc_pick_transport(struct pwc_pick pick);
+const char *pwc_pick_why(struct pwc_pick pick, int err, char *buf, size_t len);
+/* Stopping: the owner is told when nothing is left. */
+void pwc_peer_stopped_check(struct pwc_peer *p);
+
+/* peer_probe.c */
+void pwc_probe_init(struct pwc_peer *p);
+void pwc_probe_fini(struct pwc_peer *p);
+/* Connected, or the rails have changed. */
+void pwc_probe_arm(struct pwc_peer *p);
+/* Not connected any more. */
+void pwc_probe_away(struct pwc_peer *p);
+void pwc_probe_stop(struct pwc_peer *p);
+bool pwc_probe_is_stopped(const struct pwc_peer *p);
 
 void pwc_reclaim_start(struct pwc_peer *p);
 void pwc_reclaim_answer(struct pwc_peer *p, const struct pw_cmd *cmd);

@@ -50,6 +50,29 @@ const char *pwc_peer_name(const struct pwc_peer *p)
 	return pw_conn_peer_name(p->conn);
 }
 
+const struct pwc_rails *pwc_peer_rails(const struct pwc_peer *p)
+{
+	return &p->rails;
+}
+
+bool pwc_peer_is_moving(const struct pwc_peer *p)
+{
+	return p->moving;
+}
+
+const char *pwc_peer_no_rdma(const struct pwc_peer *p)
+{
+	const struct pwc_rail_way *w = &p->rails.rail[p->rails.cur.rail].way[PWC_WAY_RDMA];
+
+	if (p->rails.cur.way == PWC_WAY_RDMA)
+		return "";
+	if (p->opts.conn.transport == PW_TRANSPORT_TCP)
+		return "transport=tcp was asked for";
+	if (w->state == PWC_RAIL_NOT_OFFERED)
+		return "the node does not listen for RDMA at this address";
+	return w->why;
+}
+
 const char *pwc_peer_transport(const struct pwc_peer *p)
 {
 	return pw_conn_transport(p->conn);

@@ -24,6 +24,7 @@
 #include "client_fs/shard_stop.h"
 #include "common/err.h"
 #include "common/fault.h"
+#include "common/local_addr.h"
 #include "common/log.h"
 #include "common/random.h"
 
@@ -309,7 +310,10 @@ static void on_peer_up(struct pwc_peer *p, bool first)
 static void on_peer_down(struct pwc_peer *p, int err, const char *why)
 {
 	(void)err;
-	pw_log_warn("node %s: away, %s; requests wait", pwc_peer_name(p), why);
+	if (pwc_peer_is_moving(p))
+		pw_log_info("node %s: %s", pwc_peer_name(p), why);
+	else
+		pw_log_warn("node %s: away, %s; requests wait", pwc_peer_name(p), why);
 }
 
 static void on_peer_dead(struct pwc_peer *p, int err, const char *why)
@@ -329,7 +333,7 @@ static void on_peer_dead(struct pwc_peer *p, int err, const char *why)
 		if (codes[i].err == err)
 			code = codes[i].code;
 	if (sh->sm.state == PWC_SHARD_CONNECTING)
-		pwc_shard_fail(sh, code, "node %s:%u: %s", sh->o->host, sh->o->port, why);
+		pwc_shard_fail(sh, code, "node %s: %s", pwc_peer_name(p), why);
 	else
 		pw_log_err("node %s: refuses this client for good, %s", pwc_peer_name(p), why);
 }
@@ -349,17 +353,32 @@ static void on_peer_stopped(struct pwc_peer *p)
 	pwc_shard_check_stopped(sh);
 }
 
+static uint32_t locals(struct pwc_peer *p, struct pw_local_addr *ret, uint32_t max)
+{
+	struct pwc_shard *sh = pwc_peer_owner(p);
+
+	return sh->o->rails_mode == PWC_RAILS_AUTO ? pw_local_addrs(ret, max) : 0;
+}
+
 static int make_peer(struct pwc_shard *sh)
 {
 	static const struct pwc_peer_ops ops = { on_peer_up, on_peer_down, on_peer_dead, next_open,
-						 on_peer_stopped };
+						 on_peer_stopped, locals };
+	struct pwc_rail_opt rails[PWC_RAIL_OPTS_MAX];
 	struct pwc_peer_opts o = {
 		.host = sh->o->host,
 		.port = sh->o->port,
 		.conn = { .want_slots = sh->o->slots, .transport = sh->o->transport },
 		.timeout_ms = sh->o->timeout_ms,
+		.rails = rails,
+		.nr_rails = sh->o->rails_mode == PWC_RAILS_LIST ? sh->o->nr_rails : 0,
 	};
 
+	for (uint32_t i = 0; i < o.nr_rails; i++) {
+		rails[i] = sh->o->rails[i];
+		if (!rails[i].port)
+			rails[i].port = sh->o->port;
+	}
 	pw_random_bytes(sh->identity.id, sizeof(sh->identity.id));
 	memcpy(sh->identity.key, sh->o->key, sizeof(sh->identity.key));
 	sh->identity.have_key = sh->o->have_key;

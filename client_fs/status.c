@@ -2,10 +2,12 @@
 /* status.c -- numbers become JSON; nothing is decided here */
 #include "client_fs/status.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client_fs/ops.h"
+#include "client_fs/rail.h"
 #include "client_fs/shard.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -48,6 +50,50 @@ static void set_transport(json_t *j, const struct pwc_shard *sh)
 	json_object_set_new(j, "transport_device", json_string(text[word] ? text + word + 1 : ""));
 }
 
+static json_t *way_json(const struct pwc_shard *sh, const struct pwc_rails *t,
+			struct pwc_pick p)
+{
+	static const char *const sources[] = { [PWC_RAIL_OF_MOUNT] = "mount",
+					       [PWC_RAIL_OF_OPTION] = "option",
+					       [PWC_RAIL_OF_NODE] = "node" };
+	const struct pwc_rail *r = &t->rail[p.rail];
+	const struct pwc_rail_way *w = &r->way[p.way];
+	uint64_t now = pw_loop_now(sh->loop);
+	bool cur = p.rail == t->cur.rail && p.way == t->cur.way;
+	char host[sizeof(r->host) + 8];
+	json_t *j = json_object();
+
+	snprintf(host, sizeof(host), "%s:%u", r->host, r->port);
+	json_object_set_new(j, "address", json_string(*r->addr ? r->addr : host));
+	json_object_set_new(j, "local", json_string(r->local));
+	json_object_set_new(j, "source", json_string(sources[r->source]));
+	json_object_set_new(j, "transport", json_string(p.way == PWC_WAY_RDMA ? "rdma" : "tcp"));
+	json_object_set_new(j, "state", json_string(pwc_rail_state_name(w->state)));
+	json_object_set_new(j, "in_use",
+			    json_boolean(cur && pwc_peer_state(sh->peer) == PWC_PEER_UP));
+	json_object_set_new(j, "preferred", json_boolean(p.rail == pwc_rails_preferred(t)));
+	json_object_set_new(j, "since_ms",
+			    num(w->since_ns ? (now - w->since_ns) / PW_NS_PER_MS : 0));
+	json_object_set_new(j, "failures", num(w->failures));
+	json_object_set_new(j, "why", json_string(w->why));
+	return j;
+}
+
+/* In the order in which they are tried. */
+static json_t *rails_json(const struct pwc_shard *sh)
+{
+	const struct pwc_rails *t = pwc_peer_rails(sh->peer);
+	json_t *a = json_array();
+
+	for (uint32_t way = 0; way < PWC_NR_WAYS; way++)
+		for (uint32_t i = 0; i < t->nr && pwc_rails_wants(t, way); i++) {
+			struct pwc_pick p = { (i + pwc_rails_preferred(t)) % t->nr, way };
+
+			json_array_append_new(a, way_json(sh, t, p));
+		}
+	return a;
+}
+
 static json_t *node_json(const struct pwc_shard *sh)
 {
 	struct pwc_peer_stats st;
@@ -69,6 +115,9 @@ static json_t *node_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "reconnects", num(st.reconnects));
 	json_object_set_new(j, "timeouts", num(st.timeouts));
 	json_object_set_new(j, "aborted", num(st.aborted));
+	json_object_set_new(j, "failovers", num(st.failovers));
+	json_object_set_new(j, "moves", num(st.moves));
+	json_object_set_new(j, "rails", rails_json(sh));
 	json_object_set_new(j, "zc_sends", num(st.conn.zc_sends));
 	json_object_set_new(j, "zc_copied", num(st.conn.zc_copied));
 	json_object_set_new(j, "bytes_tx", num(st.conn.bytes_tx));

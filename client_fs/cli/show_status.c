@@ -120,6 +120,44 @@ static void show_peers(const struct screen *s, const json_t *m)
 	}
 }
 
+/* One line for each way to the node, where there is more than the one that is in use. */
+static void show_rails(const struct screen *s, const json_t *m)
+{
+	json_t *n, *r;
+	size_t i, j;
+
+	json_array_foreach(json_object_get(m, "nodes"), i, n) {
+		const json_t *rails = json_object_get(n, "rails");
+
+		json_array_foreach(rails, j, r) {
+			const char *why = pwc_json_text(r, "why");
+			const char *local = pwc_json_text(r, "local");
+			bool down = !strcmp(pwc_json_text(r, "state"), "down");
+
+			if (json_array_size(rails) < 2)
+				break;
+			row(s, j ? "" : "rails");
+			put_safe(s, pwc_json_text(r, "address"));
+			if (*local) {
+				fputs(" from ", s->out);
+				put_safe(s, local);
+			}
+			fprintf(s->out, ", %s: %s%s%s", pwc_json_text(r, "transport"),
+				begin(s, down ? LOUD : PLAIN),
+				pwc_json_true(r, "in_use") ? "in use" : pwc_json_text(r, "state"),
+				end(s, down ? LOUD : PLAIN));
+			if (pwc_json_true(r, "preferred"))
+				fputs(", preferred", s->out);
+			if (down && *why) {
+				fputs(" (", s->out);
+				put_safe(s, why);
+				fputc(')', s->out);
+			}
+			fputc('\n', s->out);
+		}
+	}
+}
+
 /* Of a mount, and of a node: which, and why not RDMA. */
 static void show_transport(const struct screen *s, const json_t *o)
 {
@@ -181,6 +219,7 @@ static void show_mount(const struct screen *s, const json_t *m)
 	if (pwc_json_at(m, "nodes")) {
 		show_peers(s, m);
 		show_transport(s, m);
+		show_rails(s, m);
 		show_path(s, m);
 		show_options(s, m);
 	}

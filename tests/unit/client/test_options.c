@@ -74,6 +74,19 @@ static void test_list__values(void **state)
 	assert_int_equal(o.queue_depth, 16);
 	assert_int_equal(o.readahead, 1 << 20);
 	assert_string_equal(o.kernel_opts, ",noatime,nosuid");
+	assert_int_equal(o.rails_mode, PWC_RAILS_AUTO);
+	assert_int_equal(parse(&o, "rails=off"), 0);
+	assert_int_equal(o.rails_mode, PWC_RAILS_OFF);
+	assert_int_equal(parse(&o, "rails=10.0.1.1+10.0.2.1:99/10.0.2.9+[fd00::1]/[fd00::2]"), 0);
+	assert_int_equal(o.rails_mode, PWC_RAILS_LIST);
+	assert_int_equal(o.nr_rails, 3);
+	assert_string_equal(o.rails[0].host, "10.0.1.1");
+	assert_int_equal(o.rails[0].port, 0);
+	assert_string_equal(o.rails[0].local, "");
+	assert_int_equal(o.rails[1].port, 99);
+	assert_string_equal(o.rails[1].local, "10.0.2.9");
+	assert_string_equal(o.rails[2].host, "fd00::1");
+	assert_string_equal(o.rails[2].local, "fd00::2");
 	assert_int_equal(parse(&o, "timeout=300ms,rw"), 0);
 	assert_int_equal(o.timeout_ms, 300);
 	assert_false(o.ro);
@@ -110,6 +123,10 @@ static void test_list__bad_values(void **state)
 	static const char *const bad[] = {
 		"timeout", "timeout=", "timeout=abc", "timeout=-1", "timeout=1h", "io_uring=maybe",
 		"cache=all", "max_io=0", "max_io=4097", "max_io=1T", "max_io=17M", "slots=1",
+		"rails=", "rails=no", "rails=node2", "rails=10.0.0.1+", "rails=10.0.0.1:0",
+		"rails=10.0.0.1/x", "rails=[10.0.0.1]", "rails=fd00::1", "rails=10.0.0.1:65535",
+		"rails=1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+"
+		"1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1+1.1.1.1",
 		"slots=5000", "transport=ib", "ro=1", "queue_depth=0",
 		"max_io=18446744073709551615K", "timeout=99999999",
 	};
