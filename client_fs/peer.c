@@ -24,23 +24,6 @@
 #define CONNECT_WAIT_MS 10000u
 #define TIMEOUT_TICK_MS 100u
 
-static bool mutates(uint32_t op)
-{
-	switch (op) {
-	case PW_OP_SETATTR:
-	case PW_OP_MKNODE:
-	case PW_OP_CREATE:
-	case PW_OP_UNLINK:
-	case PW_OP_RMDIR:
-	case PW_OP_RENAME:
-	case PW_OP_LINK:
-	case PW_OP_WRITE:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void call_end(struct pwc_peer *p, struct pwc_call *c, int err, const struct pw_cmd *rsp)
 {
 	struct pwc_slot *s = c->slot ? &p->slots[c->slot] : NULL;
@@ -205,7 +188,7 @@ static bool want_brief(struct pwc_peer *p, struct pwc_call *c)
 static bool want_lost(struct pwc_peer *p, struct pwc_call *c)
 {
 	(void)p;
-	return mutates(c->send.cmd.op);
+	return pw_op_mutates(c->send.cmd.op);
 }
 
 /* The list of opens that a new session begins with says already what it would have said. A

@@ -250,16 +250,17 @@ static const struct {
 	const char *name;
 	uint32_t (*req)(const struct pw_cmd *c);
 	uint32_t (*rsp)(const struct pw_cmd *c);
+	bool mutates;
 } op_table[PW_OP_NR] = {
 	[PW_OP_LOOKUP] = { "LOOKUP", check_req_name, check_rsp_attr },
 	[PW_OP_GETATTR] = { "GETATTR", check_req_ino, check_rsp_attr },
-	[PW_OP_SETATTR] = { "SETATTR", check_req_setattr, check_rsp_attr },
-	[PW_OP_MKNODE] = { "MKNODE", check_req_mknode, check_rsp_attr },
-	[PW_OP_CREATE] = { "CREATE", check_req_mknode, check_rsp_attr },
-	[PW_OP_UNLINK] = { "UNLINK", check_req_name, check_rsp_done },
-	[PW_OP_RMDIR] = { "RMDIR", check_req_name, check_rsp_done },
-	[PW_OP_RENAME] = { "RENAME", check_req_rename, check_rsp_done },
-	[PW_OP_LINK] = { "LINK", check_req_link, check_rsp_attr },
+	[PW_OP_SETATTR] = { "SETATTR", check_req_setattr, check_rsp_attr, true },
+	[PW_OP_MKNODE] = { "MKNODE", check_req_mknode, check_rsp_attr, true },
+	[PW_OP_CREATE] = { "CREATE", check_req_mknode, check_rsp_attr, true },
+	[PW_OP_UNLINK] = { "UNLINK", check_req_name, check_rsp_done, true },
+	[PW_OP_RMDIR] = { "RMDIR", check_req_name, check_rsp_done, true },
+	[PW_OP_RENAME] = { "RENAME", check_req_rename, check_rsp_done, true },
+	[PW_OP_LINK] = { "LINK", check_req_link, check_rsp_attr, true },
 	[PW_OP_READLINK] = { "READLINK", check_req_ino, check_rsp_readlink },
 	[PW_OP_READDIR] = { "READDIR", check_req_readdir, check_rsp_readdir },
 	[PW_OP_OPEN] = { "OPEN", check_req_ino, check_rsp_attr },
@@ -267,7 +268,7 @@ static const struct {
 	[PW_OP_STATFS] = { "STATFS", check_req_ino, check_rsp_statfs },
 	[PW_OP_FSYNC] = { "FSYNC", check_req_ino, check_rsp_done },
 	[PW_OP_READ] = { "READ", check_req_io, check_rsp_read },
-	[PW_OP_WRITE] = { "WRITE", check_req_io, check_rsp_attr },
+	[PW_OP_WRITE] = { "WRITE", check_req_io, check_rsp_attr, true },
 	[PW_OP_RECLAIM] = { "RECLAIM", check_req_reclaim, check_rsp_nothing },
 };
 
@@ -486,4 +487,9 @@ void pw_cmd_init(struct pw_cmd *cmd, enum pw_msg_type type, enum pw_op op)
 const char *pw_op_name(uint32_t op)
 {
 	return op < PW_OP_NR && op_table[op].name ? op_table[op].name : "?";
+}
+
+bool pw_op_mutates(uint32_t op)
+{
+	return op < PW_OP_NR && op_table[op].mutates;
 }

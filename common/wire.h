@@ -338,5 +338,7 @@ int pw_dirent_put(void *buf, size_t len, size_t *pos, uint64_t cookie, const str
 /* An all-zero command of this type and op. */
 void pw_cmd_init(struct pw_cmd *cmd, enum pw_msg_type type, enum pw_op op);
 const char *pw_op_name(uint32_t op); /* "WRITE"; "?" for what is none */
+/* Does it change anything, so that the node keeps a row that tells a replay what became of it? */
+bool pw_op_mutates(uint32_t op);
 
 #endif

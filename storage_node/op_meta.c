@@ -47,7 +47,7 @@ static int check_names(const struct pws_req *r)
 static int attempt(struct pws_txn *t)
 {
 	struct pws_req *r = pws_req_of_txn(t);
-	bool mutates = pws_meta_mutates(r->cmd.op);
+	bool mutates = pw_op_mutates(r->cmd.op);
 	int err;
 
 	r->op.now_ns = pws_req_now(r);

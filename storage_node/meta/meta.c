@@ -16,45 +16,34 @@
 #define INO_RUN 4096u
 #define INO_SEQ_MASK ((1ull << 48) - 1)
 
-struct op_entry {
-	int (*attempt)(struct pws_meta_op *op, struct pws_txn *t);
-	bool mutates;
-};
-
-static const struct op_entry op_table[PW_OP_NR] = {
-	[PW_OP_LOOKUP] = { pws_meta_op_lookup, false },
-	[PW_OP_GETATTR] = { pws_meta_op_getattr, false },
-	[PW_OP_SETATTR] = { pws_meta_op_setattr, true },
-	[PW_OP_MKNODE] = { pws_meta_op_mknode, true },
-	[PW_OP_CREATE] = { pws_meta_op_create, true },
-	[PW_OP_UNLINK] = { pws_meta_op_unlink, true },
-	[PW_OP_RMDIR] = { pws_meta_op_rmdir, true },
-	[PW_OP_RENAME] = { pws_meta_op_rename, true },
-	[PW_OP_LINK] = { pws_meta_op_link, true },
-	[PW_OP_READLINK] = { pws_meta_op_readlink, false },
-	[PW_OP_READDIR] = { pws_meta_op_readdir, false },
-	[PW_OP_OPEN] = { pws_meta_op_open, false },
-	[PW_OP_STATFS] = { pws_meta_op_statfs, false },
-	[PW_OP_WRITE] = { NULL, true }, /* op_write.c */
+static int (*const op_table[PW_OP_NR])(struct pws_meta_op *op, struct pws_txn *t) = {
+	[PW_OP_LOOKUP] = pws_meta_op_lookup,
+	[PW_OP_GETATTR] = pws_meta_op_getattr,
+	[PW_OP_SETATTR] = pws_meta_op_setattr,
+	[PW_OP_MKNODE] = pws_meta_op_mknode,
+	[PW_OP_CREATE] = pws_meta_op_create,
+	[PW_OP_UNLINK] = pws_meta_op_unlink,
+	[PW_OP_RMDIR] = pws_meta_op_rmdir,
+	[PW_OP_RENAME] = pws_meta_op_rename,
+	[PW_OP_LINK] = pws_meta_op_link,
+	[PW_OP_READLINK] = pws_meta_op_readlink,
+	[PW_OP_READDIR] = pws_meta_op_readdir,
+	[PW_OP_OPEN] = pws_meta_op_open,
+	[PW_OP_STATFS] = pws_meta_op_statfs,
 };
 
 int pws_meta_attempt(struct pws_meta_op *op, struct pws_txn *t)
 {
 	uint32_t nr = op->cmd->op;
 
-	if (nr >= PW_OP_NR || !op_table[nr].attempt)
+	if (nr >= PW_OP_NR || !op_table[nr])
 		return -EOPNOTSUPP;
 	op->opened_ino = 0;
 	op->orphan_ino = 0;
 	op->truncate = false;
 	op->rsp->payload_len = 0;
 	memset(op->rsp->raw, 0, sizeof(op->rsp->raw));
-	return op_table[nr].attempt(op, t);
-}
-
-bool pws_meta_mutates(uint32_t op)
-{
-	return op < PW_OP_NR && op_table[op].mutates;
+	return op_table[nr](op, t);
 }
 
 int pws_meta_inode_get(struct pws_txn *t, uint64_t ino, struct pws_inode *ret,

@@ -48,9 +48,6 @@ struct pws_meta_op {
  */
 int pws_meta_attempt(struct pws_meta_op *op, struct pws_txn *t);
 
-/* Does this op change anything (and so need a reply row)? */
-bool pws_meta_mutates(uint32_t op);
-
 /* Building blocks, used by op_write.c, op_truncate.c and the reclaimer */
 int pws_meta_inode_get(struct pws_txn *t, uint64_t ino, struct pws_inode *ret,
 		       struct pws_slice *target);

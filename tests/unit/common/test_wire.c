@@ -489,6 +489,20 @@ static void test_op_name(void **state)
 		assert_string_not_equal(pw_op_name(op), "?");
 }
 
+static void test_op_mutates(void **state)
+{
+	(void)state;
+	assert_true(pw_op_mutates(PW_OP_WRITE));
+	assert_true(pw_op_mutates(PW_OP_CREATE));
+	assert_true(pw_op_mutates(PW_OP_SETATTR));
+	assert_false(pw_op_mutates(PW_OP_READ));
+	assert_false(pw_op_mutates(PW_OP_FSYNC));
+	assert_false(pw_op_mutates(PW_OP_RECLAIM));
+	assert_false(pw_op_mutates(0));
+	assert_false(pw_op_mutates(PW_OP_NR));
+	assert_false(pw_op_mutates(UINT32_MAX));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -507,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_dirent__put_and_next),
 		cmocka_unit_test(test_dirent_next__malformed),
 		cmocka_unit_test(test_op_name),
+		cmocka_unit_test(test_op_mutates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
