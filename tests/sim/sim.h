@@ -14,6 +14,7 @@
 #include "common/timer_heap.h"
 
 #define SIM_CLIENTS 3u
+#define SIM_RAILS 3u /* addresses of the node, at most: 10.0.RAIL.1 */
 #define SIM_NS_PER_TURN 2000ull /* a turn of a loop takes this long */
 #define SIM_NEVER UINT64_MAX
 
@@ -61,6 +62,8 @@ struct sim_swarm {
 	uint32_t timeout_ms; /* of the mounts; 0: none */
 	uint32_t data_share; /* of the operations, per mille */
 	uint32_t workers; /* per client */
+	uint64_t think_ns; /* of a worker between two operations, at most */
+	uint32_t rails; /* addresses that clients know; their networks fail one by one */
 };
 
 struct sim {
@@ -74,7 +77,8 @@ struct sim {
 	struct sim_proc node, client[SIM_CLIENTS];
 	struct sim_proc *cur; /* whose code runs; NULL: the world's */
 	struct sim_swarm sw;
-	uint64_t nr_kills, nr_power, nr_drops, nr_stalls, nr_crashes, nr_flips, nr_disk_err, nr_ops;
+	uint64_t nr_kills, nr_power, nr_drops, nr_stalls, nr_crashes, nr_flips, nr_disk_err, nr_ops,
+		nr_pulls, nr_failovers, nr_moves;
 };
 extern struct sim sim;
 
@@ -124,6 +128,8 @@ void sim_net_proc_gone(struct sim_proc *p, bool silent);
 /* Faults */
 void sim_net_drop_one(void);
 void sim_net_stall(struct sim_proc *client, bool to_node, uint64_t ns);
+/* Nothing gets through over this rail, and nobody is told. */
+void sim_net_pull(uint32_t rail, uint64_t ns);
 void sim_net_heal(void);
 uint32_t sim_net_nr_conns(void);
 

@@ -31,7 +31,10 @@ static void on_up(struct pwc_peer *p, bool first)
 {
 	struct sim_client *c = pwc_peer_owner(p);
 
-	sim_trace("%s: up%s", c->proc->name, first ? " for the first time" : " again");
+	sim_trace("%s: up%s over %s", c->proc->name, first ? " for the first time" : " again",
+		  pwc_peer_name(p));
+	sim.nr_failovers += !first && strcmp(c->over, pwc_peer_name(p)) && !c->moving;
+	snprintf(c->over, sizeof(c->over), "%s", pwc_peer_name(p));
 	c->down_ns = 0;
 }
 
@@ -40,6 +43,8 @@ static void on_down(struct pwc_peer *p, int err, const char *why)
 	struct sim_client *c = pwc_peer_owner(p);
 
 	sim_trace("%s: down, %s (%s)", c->proc->name, pw_err_text(err), why);
+	c->moving = pwc_peer_is_moving(p);
+	sim.nr_moves += c->moving;
 	if (!c->down_ns)
 		c->down_ns = sim.now_ns;
 	/* a power cut may have taken the session's record: what went out meanwhile has an
@@ -96,7 +101,7 @@ static void on_think(struct pw_timer *t)
 
 void sim_client_think(struct sim_worker *k)
 {
-	uint64_t ns = 20 * PW_NS_PER_US + sim_below(SIM_RND_WORK, 2 * PW_NS_PER_MS);
+	uint64_t ns = 20 * PW_NS_PER_US + sim_below(SIM_RND_WORK, sim.sw.think_ns);
 
 	if (stopping)
 		return;
@@ -120,9 +125,14 @@ void sim_client_start(uint32_t nr)
 {
 	static const char *const names[SIM_CLIENTS] = { "client0", "client1", "client2" };
 	struct sim_client *c = &sim_clients[nr];
+	static const struct pwc_rail_opt rails[SIM_RAILS - 1] = {
+		{ .host = "10.0.1.1", .port = PW_DEFAULT_PORT },
+		{ .host = "10.0.2.1", .port = PW_DEFAULT_PORT },
+	};
 	struct pwc_peer_opts o = {
 		.host = "10.0.0.1", .port = PW_DEFAULT_PORT, .timeout_ms = sim.sw.timeout_ms,
 		.connect_wait_ms = 3600 * 1000,
+		.rails = rails, .nr_rails = sim.sw.rails - 1,
 		.conn = { .connect_timeout_ms = 1000, .heartbeat_ms = 200, .dead_ms = 1000,
 			  .want_slots = SIM_SLOTS, .transport = PW_TRANSPORT_TCP },
 	};

@@ -46,6 +46,8 @@ struct sim_client {
 	uint64_t down_ns; /* since when its connection is down; 0: it is up */
 	uint64_t lost_ns; /* what began before may end with EIO */
 	bool stopping, stopped;
+	bool moving; /* its connection has ended for a better one */
+	char over[32]; /* address of the node that it is, or was, connected to */
 };
 
 extern struct sim_client *sim_clients;

@@ -55,6 +55,14 @@ void sim_fault_draw(void)
 	}
 	if (w->flips)
 		w->kills = w->power = w->graceful = false;
+	/* by the seed itself: the draws stay what they are */
+	w->rails = 1 + (uint32_t)(sim.seed % SIM_RAILS);
+	w->think_ns = 2 * PW_NS_PER_MS;
+	/* to return to a better rail takes seconds of virtual time */
+	if (w->rails > 1 && sim.seed / SIM_RAILS % 4 == 0) {
+		w->think_ns *= 40;
+		w->fault_gap_ns *= 40;
+	}
 	sim_trace("swarm:%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s, gap %llu ms, %u workers",
 		  w->drops ? " drops" : "", w->delays ? " delays" : "", w->stalls ? " stalls" : "",
 		  w->long_stalls ? " long-stalls" : "", w->slow_disk ? " slow-disk" : "",
@@ -87,6 +95,22 @@ static void stall(bool longer)
 		sim_net_stall(c, true, ns);
 	if (how != 0)
 		sim_net_stall(c, false, ns);
+}
+
+/* A network fails, at times all of them at once. */
+static void pull(void)
+{
+	uint64_t ns = sim_below(SIM_RND_WORLD, coin(300) ? 20 * PW_NS_PER_S : 3 * PW_NS_PER_S);
+	uint32_t rail = (uint32_t)sim_below(SIM_RND_WORLD, sim.sw.rails);
+	bool all = coin(100);
+
+	for (uint32_t i = 0; i < sim.sw.rails; i++) {
+		if (!all && i != rail)
+			continue;
+		sim_trace("fault: rail %u is down for %llu ms", i,
+			  (unsigned long long)(ns / PW_NS_PER_MS));
+		sim_net_pull(i, all ? ns / 4 : ns);
+	}
 }
 
 static void pause_proc(void)
@@ -192,6 +216,8 @@ static void on_fault(void *arg, uint64_t aux)
 	if (sim.quiet_phase)
 		return;
 	strike();
+	if (sim.sw.rails > 1 && coin(40))
+		pull();
 	sim_after(PW_NS_PER_US + sim_below(SIM_RND_WORLD, 2 * sim.sw.fault_gap_ns), on_fault, arg,
 		  aux);
 }

@@ -195,7 +195,7 @@ static double seconds(void)
 static int run_many(uint64_t from, uint64_t to, uint64_t max_steps)
 {
 	uint64_t steps = 0, ops = 0, kills = 0, power = 0, drops = 0, crashes = 0, stalls = 0,
-		 flips = 0;
+		 flips = 0, pulls = 0, failovers = 0, moves = 0;
 	double start = seconds(), t;
 
 	for (uint64_t s = from; s <= to; s++) {
@@ -209,17 +209,22 @@ static int run_many(uint64_t from, uint64_t to, uint64_t max_steps)
 		crashes += sim.nr_crashes;
 		stalls += sim.nr_stalls;
 		flips += sim.nr_flips;
+		pulls += sim.nr_pulls;
+		failovers += sim.nr_failovers;
+		moves += sim.nr_moves;
 		if (from == to)
 			printf("hash=%016llx\n", (unsigned long long)sim.hash);
 	}
 	t = seconds() - start;
 	printf("%llu seeds, %llu steps (%.0f/s), %llu operations; %llu kills, "
 	       "%llu power cuts, %llu cut and "
-	       "%llu stalled connections, %llu client crashes, %llu flipped bits\n",
+	       "%llu stalled connections, %llu client crashes, %llu flipped bits; "
+	       "%llu rails down, %llu failovers, %llu moves\n",
 	       (unsigned long long)(to - from + 1), (unsigned long long)steps, (double)steps / t,
 	       (unsigned long long)ops, (unsigned long long)kills, (unsigned long long)power,
 	       (unsigned long long)drops, (unsigned long long)stalls, (unsigned long long)crashes,
-	       (unsigned long long)flips);
+	       (unsigned long long)flips, (unsigned long long)pulls,
+	       (unsigned long long)failovers, (unsigned long long)moves);
 	return 0;
 }
 

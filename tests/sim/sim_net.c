@@ -24,6 +24,13 @@ static uint32_t client_idx(const struct link *l)
 	return (uint32_t)(l->client - sim.client);
 }
 
+/* Nothing of this direction gets through before. */
+static uint64_t held_until(const struct link *l, int dir)
+{
+	return PW_MAX(sim_net.stall_until_ns[client_idx(l)][dir],
+		      sim_net.pulled_until_ns[l->rail]);
+}
+
 void sim_net_msg_free(struct msg *m)
 {
 	pw_list_del(&m->node);
@@ -98,7 +105,7 @@ static void on_arrival(void *arg, uint64_t aux)
 {
 	struct msg *m = arg;
 	struct link *l = m->link;
-	uint64_t until = sim_net.stall_until_ns[client_idx(l)][m->dir];
+	uint64_t until = held_until(l, m->dir);
 	struct pw_xprt *from = l->end[!m->dir], *to = l->end[m->dir];
 	bool up = m->dir == TO_NODE ? sim.node.alive : l->client->alive;
 
@@ -148,11 +155,13 @@ static void scribble(struct pw_xprt *x)
 static void deliver(struct pw_xprt *x, struct msg *m)
 {
 	void *dest = NULL;
+	char name[32];
 
 	m->delivered = true;
 	switch (m->kind) {
 	case CONNECTED:
-		x->ops->on_connected(x->owner, "10.0.0.1:7470");
+		snprintf(name, sizeof(name), "10.0.%u.1:7470", x->link->rail);
+		x->ops->on_connected(x->owner, name);
 		break;
 	case END:
 		pw_xprt_close(x, m->err,
@@ -294,7 +303,7 @@ static struct pw_xprt *xprt_new(struct sim_proc *p, struct link *l, int rx)
 static void on_syn(void *arg, uint64_t aux)
 {
 	struct link *l = arg;
-	uint64_t until = sim_net.stall_until_ns[client_idx(l)][TO_NODE];
+	uint64_t until = held_until(l, TO_NODE);
 
 	(void)aux;
 	if (until > sim.now_ns) {
@@ -324,11 +333,11 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const
 	struct pw_xprt *x;
 
 	(void)loop;
-	(void)host;
 	(void)port;
 	(void)local;
 	(void)transport;
 	l->client = sim.cur;
+	l->rail = (uint32_t)(host[strlen("10.0.")] - '0') % SIM_RAILS;
 	for (int d = 0; d < NR_DIRS; d++)
 		pw_list_init(&l->queue[d]);
 	pw_list_init(&l->accept_node);

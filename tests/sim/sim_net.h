@@ -35,6 +35,7 @@ struct link {
 	struct pw_xprt *end[2];
 	struct pw_list queue[NR_DIRS];
 	uint64_t last_arrival_ns[NR_DIRS];
+	uint32_t rail;
 	uint32_t events; /* that refer to it */
 	bool accepting, over[NR_DIRS]; /* over: nothing is sent in this direction any more */
 	struct pw_list accept_node;
@@ -69,6 +70,7 @@ struct sim_net {
 	struct pw_list links;
 	struct pw_xprt_listener *listener; /* the node's; NULL: nobody listens */
 	uint64_t stall_until_ns[SIM_CLIENTS][NR_DIRS];
+	uint64_t pulled_until_ns[SIM_RAILS];
 	bool node_silent; /* its machine is down: not even a refusal comes back */
 };
 

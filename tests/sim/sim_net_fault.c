@@ -73,8 +73,15 @@ void sim_net_stall(struct sim_proc *client, bool to_node, uint64_t ns)
 	sim.nr_stalls++;
 }
 
+void sim_net_pull(uint32_t rail, uint64_t ns)
+{
+	sim_net.pulled_until_ns[rail] = sim.now_ns + ns;
+	sim.nr_pulls++;
+}
+
 void sim_net_heal(void)
 {
+	memset(sim_net.pulled_until_ns, 0, sizeof(sim_net.pulled_until_ns));
 	memset(sim_net.stall_until_ns, 0, sizeof(sim_net.stall_until_ns));
 }
 

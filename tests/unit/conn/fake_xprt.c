@@ -145,6 +145,7 @@ int pw_xprt_connect(struct pw_loop *loop, const char *host, uint16_t port, const
 {
 	fake.transport = transport;
 	fake.port = port;
+	fake.nr_connects++;
 	snprintf(fake.host, sizeof(fake.host), "%s", host);
 	snprintf(fake.local, sizeof(fake.local), "%s", local);
 	if (fake.connect_err)

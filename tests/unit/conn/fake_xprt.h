@@ -44,6 +44,7 @@ extern struct fake_world {
 	enum pw_transport transport; /* of the last connect, as the next three */
 	uint16_t port;
 	char host[64], local[64];
+	uint32_t nr_connects;
 	struct pw_xprt_listener *listener;
 	uint32_t nr_xprts; /* that exist */
 } fake;
