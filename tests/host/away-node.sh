@@ -8,6 +8,9 @@
 . "$(dirname "$0")/lib/mounts.sh"
 requires root /dev/fuse
 
+# emulated CPUs take longer over everything
+SLOW=$TIME_FACTOR
+
 seconds() { # COMMAND...: how long it took, in ms, whatever its end; MS and RC are set
 	local from
 	from=$(date +%s%N)
@@ -51,7 +54,8 @@ find_paths
 for path in "${PATHS[@]}"; do
 	start_client "$path" "$TMPDIR/mnt-$path" "$(mount_options "$path")"
 	MNT["$path"]=$TMPDIR/mnt-$path
-	start_client "soft-$path" "$TMPDIR/soft-$path" "$(mount_options "$path" timeout=2)"
+	start_client "soft-$path" "$TMPDIR/soft-$path" \
+		"$(mount_options "$path" timeout=$((2 * SLOW)))"
 	start_client "busy-$path" "$TMPDIR/busy-$path" "$(mount_options "$path")"
 	start_client "idle-$path" "$TMPDIR/idle-$path" "$(mount_options "$path")"
 	make_file "$TMPDIR/mnt-$path/file" 100000
@@ -71,21 +75,21 @@ for path in "${PATHS[@]}"; do
 	cleanup_fn _end_pid "${LATE[$path]}"
 
 	seconds read_block "$TMPDIR/soft-$path/file"
-	grep -q 'Input/output error' "$TMPDIR/out.txt" || fail "timeout=2: $(cat "$TMPDIR/out.txt")"
-	[ "$MS" -ge 1500 ] || fail "timeout=2: an error after $MS ms"
-	[ "$MS" -le 9000 ] || fail "timeout=2: an error only after $MS ms"
+	grep -q 'Input/output error' "$TMPDIR/out.txt" || fail "timeout=: $(cat "$TMPDIR/out.txt")"
+	[ "$MS" -ge 1500 ] || fail "timeout=: an error after $MS ms"
+	[ "$MS" -le $((9000 * SLOW)) ] || fail "timeout=: an error only after $MS ms"
 	seconds touch "$TMPDIR/soft-$path/other"
-	[ "$RC" -ne 0 ] || fail "timeout=2: a file was made by nobody"
-	[ "$MS" -le 12000 ] || fail "timeout=2: touch took $MS ms"
+	[ "$RC" -ne 0 ] || fail "timeout=: a file was made by nobody"
+	[ "$MS" -le $((12000 * SLOW)) ] || fail "timeout=: touch took $MS ms"
 
 	seconds client_says "$path" status state
 	same 0 "$RC" "status of a mount whose node is away"
-	[ "$MS" -le 4000 ] || fail "status took $MS ms"
+	[ "$MS" -le $((4000 * SLOW)) ] || fail "status took $MS ms"
 
 	# nobody uses it: an ordinary umount
-	seconds timeout 20 umount -i "$TMPDIR/idle-$path"
+	seconds timeout $((20 * SLOW)) umount -i "$TMPDIR/idle-$path"
 	same 0 "$RC" "umount of an idle mount"
-	[ "$MS" -le 8000 ] || fail "umount took $MS ms"
+	[ "$MS" -le $((8000 * SLOW)) ] || fail "umount took $MS ms"
 	wait_for 15 "! is_alive ${CLIENT_PID[idle-$path]}" ||
 		fail "the client of an unmounted idle mount goes on"
 
@@ -95,11 +99,11 @@ for path in "${PATHS[@]}"; do
 	cleanup_fn _end_pid "$reader"
 	wait_for 10 "[ \"\$(client_says busy-$path status nodes 0 inflight)\" -gt 0 ] ||
 		[ \"\$(client_says busy-$path status nodes 0 waiting)\" -gt 0 ]"
-	seconds timeout 20 umount -i "$TMPDIR/busy-$path"
+	seconds timeout $((20 * SLOW)) umount -i "$TMPDIR/busy-$path"
 	[ "$RC" -ne 0 ] || fail "a busy mount was unmounted"
-	[ "$MS" -le 8000 ] || fail "umount of a busy mount took $MS ms"
-	seconds timeout 20 umount -f -i "$TMPDIR/busy-$path"
-	[ "$MS" -le 8000 ] || fail "umount -f took $MS ms"
+	[ "$MS" -le $((8000 * SLOW)) ] || fail "umount of a busy mount took $MS ms"
+	seconds timeout $((20 * SLOW)) umount -f -i "$TMPDIR/busy-$path"
+	[ "$MS" -le $((8000 * SLOW)) ] || fail "umount -f took $MS ms"
 	wait_for 10 "! is_alive $reader" || fail "umount -f did not end the reader"
 	wait "$reader" && fail "the reader read from nobody"
 	! is_mounted "$TMPDIR/busy-$path" || umount -i "$TMPDIR/busy-$path"

@@ -13,6 +13,8 @@ link_helper() {
 	local link=$1
 	if [ -L "$link" ] && [ "$(readlink "$link")" = "$BIN/mount.pagewire" ]; then
 		return
+	elif [ -n "${PW_VM:-}" ]; then
+		rm -f "$link" # of the guest, gone with it
 	elif [ -e "$link" ] || [ -L "$link" ]; then
 		skip "$link is there and belongs to somebody else"
 	fi
@@ -23,7 +25,9 @@ link_helper /sbin/mount.pagewire
 link_helper /sbin/mount.fuse.pagewire
 
 start_node a store=memory memory=64MiB max_clients=2
-SPEC=127.0.0.1:${NODE_PORT[a]}:/
+SPEC=$(node_address a):${NODE_PORT[a]}:/
+# what all mounts need, in a list that is never empty
+OPTIONS=$(mount_options_of_all rw)
 
 unmount() { # by umount(8); the client ends by itself
 	local pid
@@ -35,23 +39,25 @@ _rescue() { ! is_mounted "$M" || timeout 30 "$BIN/pagewire" umount -f "$M"; }
 cleanup_fn _rescue
 # mounts ARGUMENT...: mount(8) is silent and the mount usable
 mounts() {
-	timeout 60 mount "$@" >"$OUT" 2>&1 || { cat "$OUT" >&2; fail "mount $*: $?"; }
+	timeout 60 "${ON_CLIENT[@]}" mount "$@" >"$OUT" 2>&1 || fail "mount $*: $? $(cat "$OUT")"
 	same "" "$(cat "$OUT")" "what a mount says"
 	is_mounted "$M" || fail "mount $*: not mounted"
+	over_rdma "$M"
 	echo hello >"$M/f" || fail "cannot write"
 	same hello "$(cat "$M/f")"
 }
 
-mounts -t pagewire "$SPEC" "$M"
+mounts -t pagewire -o "$OPTIONS" "$SPEC" "$M"
 same "$SPEC $M fuse.pagewire" "$(awk -v m="$M" '$2 == m { print $1, $2, $3 }' /proc/mounts)"
 unmount
 
-mounts -t fuse.pagewire "$SPEC" "$M"
+mounts -t fuse.pagewire -o "$OPTIONS" "$SPEC" "$M"
 unmount
 
 # what fstab has, and what mount(8) and systemd add to it
+FSTAB=timeout=20,$OPTIONS
 cat >"$TMPDIR/fstab" <<-FSTAB
-	$SPEC $M pagewire noauto,_netdev,nofail,user,comment=x,x-systemd.automount,timeout=20 0 0
+	$SPEC $M pagewire noauto,_netdev,nofail,user,comment=x,x-systemd.automount,$FSTAB 0 0
 FSTAB
 mounts -T "$TMPDIR/fstab" "$M"
 grep -q " $M .*nosuid" /proc/self/mountinfo || fail "user implies nosuid"
@@ -69,7 +75,7 @@ unmount
 mount_fails() {
 	local code=$1 text=$2 rc=0
 	shift 2
-	timeout 60 "$BIN/mount.pagewire" "$@" >"$OUT" 2>&1 || rc=$?
+	timeout 60 "${ON_CLIENT[@]}" "$BIN/mount.pagewire" "$@" >"$OUT" 2>&1 || rc=$?
 	same "$code" "$rc" "exit code of mount.pagewire $*"
 	[ -z "$text" ] || grep -q -- "$text" "$OUT" || fail "no '$text' in: $(cat "$OUT")"
 	is_mounted "$M" && fail "mounted all the same"
@@ -86,8 +92,9 @@ mount_fails 0 '' -f -s "$SPEC" "$M" -o frobnicate
 mount_fails 32 'not mounted there' "$SPEC" "$M" -o remount,ro
 
 # -s with an option of another filesystem, -v says what it does
-"$BIN/mount.pagewire" "$SPEC" "$M" -sv -o intr,rw >"$OUT" 2>&1 || fail "sloppy: $(cat "$OUT")"
-grep -q "pagewire-client $SPEC $M -o rw" "$OUT" || fail "-v: $(cat "$OUT")"
+"${ON_CLIENT[@]}" "$BIN/mount.pagewire" "$SPEC" "$M" -sv -o "intr,$OPTIONS" >"$OUT" 2>&1 ||
+	fail "sloppy: $(cat "$OUT")"
+grep -q "pagewire-client $SPEC $M -o $OPTIONS" "$OUT" || fail "-v: $(cat "$OUT")"
 # the same mount point twice
 fails "$BIN/mount.pagewire" "$SPEC" "$M"
 grep -q 'mounted there already' "$TMPDIR/fails.txt" || fail "$(cat "$TMPDIR/fails.txt")"

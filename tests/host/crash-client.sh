@@ -6,7 +6,7 @@
 # client had open, and a new mount shows everything that was promised.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/mounts.sh"
-requires root /dev/fuse
+requires root /dev/fuse pgrep
 
 check() {
 	/usr/bin/python3 "$HERE/crashcheck.py" "$@"
@@ -21,7 +21,7 @@ no_clients() {
 # A process that holds a piece of a dead FUSE server can hang the machine: nobody may do so.
 watcher_is_clean() { # PID of the client
 	local child
-	for child in $(xargs -n 1 <"/proc/$1/task/$1/children"); do
+	for child in $(pgrep -P "$1" || true); do
 		if find "/proc/$child/fd" -lname '/dev/fuse' -o -lname '*io_uring*' \
 			-o -lname '*memfd*' |
 			grep -q .; then
@@ -53,7 +53,8 @@ signal.pause()' "$work/held" >"$held" &
 	cleanup_fn _end_pid "$holder"
 	wait_for 20 "[ -s '$held' ]"
 	same 0 "$(cat "$held")" "links of the held file"
-	wait_for 30 "grown '$ledger' $((6000 + RANDOM % 10000))" || fail "no load over $path"
+	wait_for 30 "grown '$ledger' $(($(scaled 6000) + RANDOM % $(scaled 10000)))" ||
+		fail "no load over $path"
 	full=$(node_says a space free) # the load goes on, with less than 4 MiB
 
 	watcher_is_clean "${CLIENT_PID[$path]}"
@@ -81,7 +82,8 @@ signal.pause()' "$work/held" >"$held" &
 
 start_node a heartbeat=200ms dead=600ms lease=1s max_data=512MiB
 find_paths
-for round in 1 2; do
+ROUNDS=$(scaled 2)
+for ((round = 1; round <= ROUNDS; round++)); do
 	for path in "${PATHS[@]}"; do
 		crash "$path" "$round"
 	done

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib/mounts.sh"
 requires root /dev/fuse
 
-KILLS=${KILLS:-8}
+KILLS=${KILLS:-$(scaled 8 2)}
 check() {
 	/usr/bin/python3 "$HERE/crashcheck.py" "$@"
 }

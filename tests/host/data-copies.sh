@@ -8,6 +8,7 @@
 requires root /dev/fuse
 
 MB=$((1 << 20))
+COUNT=$(scaled 32 4)
 start_node a store=memory memory=256MiB
 mount_paths
 for path in "${PATHS[@]}"; do
@@ -17,13 +18,13 @@ for path in "${PATHS[@]}"; do
 	for flag in direct nonblock; do # nonblock: means nothing for a file
 		file=${MNT[$path]}/$path-$flag
 		before=$(client_says "$path" stats paths "$pool" written_bytes)
-		dd if=/dev/zero of="$file" bs=1M count=32 oflag=$flag status=none
+		dd if=/dev/zero of="$file" bs=1M count="$COUNT" oflag=$flag status=none
 		after=$(client_says "$path" stats paths "$pool" written_bytes)
-		same $((32 * MB)) $((after - before)) "bytes written over $path ($flag)"
+		same $((COUNT * MB)) $((after - before)) "bytes written over $path ($flag)"
 		before=$(client_says "$path" stats paths "$pool" read_bytes)
 		dd if="$file" of=/dev/null bs=1M iflag=direct status=none
 		after=$(client_says "$path" stats paths "$pool" read_bytes)
-		same $((32 * MB)) $((after - before)) "bytes read over $path ($flag)"
+		same $((COUNT * MB)) $((after - before)) "bytes read over $path ($flag)"
 	done
 	# commands that arrive together with the end of a payload: not more than one in a thousand
 	copied=$(client_says "$path" stats user_copied_bytes)

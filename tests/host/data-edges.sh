@@ -27,7 +27,7 @@ unmount_paths
 stop_node a
 
 # it has units of 1 MiB
-start_node m store=memory memory=512MiB
+start_node m store=memory "memory=$(scaled 512 128)MiB"
 mount_paths
 each_path edges sparse
 unmount_paths

@@ -20,20 +20,20 @@ run() { # ROUND ARG... PATH MOUNT
 }
 
 mount_paths
-each_path run 1 -n 900
-each_path run 2 -n 500 -l 67108864 -i 2097152
-each_path run 3 -n 600 -l 65536 -i 16384
+each_path run 1 -n "$(scaled 900)"
+each_path run 2 -n "$(scaled 500)" -l 67108864 -i 2097152
+each_path run 3 -n "$(scaled 600)" -l 65536 -i 16384
 for path in "${PATHS[@]}"; do
 	same 0 "$(client_says "$path" stats bad_requests)" "bad requests"
 done
 unmount_paths
 
 mount_paths_with cache=none
-each_path run 4 -n 500 -M
+each_path run 4 -n "$(scaled 500)" -M
 unmount_paths
 
 stop_node a
 start_node a
 mount_paths_with max_io=65536
-each_path run 5 -n 300 -l 8388608 -i 1048576
+each_path run 5 -n "$(scaled 300)" -l 8388608 -i 1048576
 unmount_paths

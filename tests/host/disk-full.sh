@@ -9,13 +9,15 @@
 requires root /dev/fuse mkfs.ext4
 
 MB=$((1 << 20))
+SLOW=$TIME_FACTOR
+DISK_MB=$(scaled 160 104)
 
 no_space() { # COMMAND...: ends with ENOSPC, and soon
 	local from=$SECONDS
-	fails timeout 60 "$@"
+	fails timeout $((60 * SLOW)) "$@"
 	grep -q 'No space left' "$TMPDIR/fails.txt" ||
 		fail "no ENOSPC of $*: $(tail -n 3 "$TMPDIR/fails.txt")"
-	[ $((SECONDS - from)) -le 20 ] || fail "ENOSPC only after $((SECONDS - from)) s"
+	[ $((SECONDS - from)) -le $((20 * SLOW)) ] || fail "ENOSPC only after $((SECONDS - from)) s"
 }
 
 fill() { # FILE: until there is no space; what was written stays
@@ -70,7 +72,7 @@ full_and_empty() { # PATH
 # a disk of its own; files without a name wait for a lease after a start, as somebody may return for
 # them
 disk=$TMPDIR/disk
-truncate -s 160M "$TMPDIR/image"
+truncate -s "$DISK_MB"M "$TMPDIR/image"
 mkfs.ext4 -q -m 0 "$TMPDIR/image" || skip "cannot make a filesystem"
 mkdir "$disk"
 mount -o loop "$TMPDIR/image" "$disk" || skip "no loop devices"
@@ -90,7 +92,7 @@ stop_node a
 # a store that may not grow
 start_node b max_data=64MiB journal=16MiB heartbeat=200ms dead=600ms lease=2s
 mount_paths
-dir=${MNT[dev]}
+dir=${MNT[${PATHS[-1]}]}
 fill "$dir/f"
 # its journal lies in it too
 [ "$(stat -c %s "$TMPDIR/b/store.dat")" -le $((81 * MB)) ] || fail "store.dat has grown too far"

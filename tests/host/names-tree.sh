@@ -16,7 +16,7 @@ mount_paths
 tree() { # SEED PATH MOUNT
 	local name=$2$1
 	mkdir -p "$3/$name" "$TMPDIR/ref/$name"
-	/usr/bin/python3 "$HERE/treecheck.py" --seed "$1" --steps 1000 \
+	/usr/bin/python3 "$HERE/treecheck.py" --seed "$1" --steps "$(scaled 1000)" \
 		"$3/$name" "$TMPDIR/ref/$name"
 }
 each_path tree 1

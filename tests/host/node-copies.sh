@@ -16,8 +16,8 @@ fsid_of() { # NODE
 # node_on NAME DIR PORT: another configuration of node a: that directory, that port
 node_on() {
 	NODE_PORT["$1"]=$3
-	sed -e "s,^dir=.*,dir=$2," -e "s,^listen=.*,listen=127.0.0.1:$3," "${NODE_CONF[a]}" \
-		>"$TMPDIR/$1.ini"
+	sed -e "s,^dir=.*,dir=$2," -e "s,^listen=.*,listen=$(node_address a):$3," \
+		"${NODE_CONF[a]}" >"$TMPDIR/$1.ini"
 }
 # waits_for_node TEXT: every mount has a write that waits, and says why
 waits_for_node() {
@@ -45,7 +45,7 @@ is_written() { # PREFIX
 
 start_node a heartbeat=200ms dead=600ms
 mount_paths
-mkdir "${MNT[dev]}/there"
+mkdir "${MNT[${PATHS[0]}]}/there"
 stop_node a
 cp -a "$TMPDIR/a" "$TMPDIR/copy"
 cp -a "$TMPDIR/a" "$TMPDIR/second"
@@ -57,7 +57,7 @@ done
 # the copy beside the original
 node_on copy "$TMPDIR/copy" "$(free_port)"
 rc=0
-timeout 20 "$BIN/pagewire-node" -c "$TMPDIR/copy.ini" >"$OUT" 2>&1 || rc=$?
+timeout 20 "${ON_NODE[@]}" "$BIN/pagewire-node" -c "$TMPDIR/copy.ini" >"$OUT" 2>&1 || rc=$?
 same 11 "$rc" "exit code of a copy beside its original"
 grep -q "$TMPDIR/copy: .*copy of its directory.*--new-identity" "$OUT" || fail "$(cat "$OUT")"
 
@@ -90,14 +90,15 @@ done
 
 # a filesystem of its own, beside the original
 node_on second "$TMPDIR/second" "$(free_port)"
-"$BIN/pagewire-node" -c "$TMPDIR/second.ini" --new-identity >"$TMPDIR/second.log" 2>&1 &
+"${ON_NODE[@]}" "$BIN/pagewire-node" -c "$TMPDIR/second.ini" --new-identity \
+	>"$TMPDIR/second.log" 2>&1 &
 cleanup_fn _end_pid "$!"
 second=$!
 wait_for 20 "! is_alive $second || grep -q 'listening on' '$TMPDIR/second.log'"
 is_alive "$second" || fail "--new-identity: $(cat "$TMPDIR/second.log")"
 NODE_LOG["second"]=$TMPDIR/second.log
 [ "$(fsid_of a)" != "$(fsid_of second)" ] || fail "two filesystems with one fsid"
-start_client other "$TMPDIR/other" io_uring=off "127.0.0.1:${NODE_PORT[second]}:/"
+start_client other "$TMPDIR/other" io_uring=off "$(node_address a):${NODE_PORT[second]}:/"
 same "" "$(ls "$TMPDIR/other/there")" "names in the second filesystem"
 stop_client other
 stop_pid "$second" || fail "the second node ended with $?"
@@ -111,8 +112,8 @@ same "$before" "$(fsid_of second)" "fsid after a restart"
 LAST_NODE=a
 rc=0
 fsid=$(fsid_of second)
-"$BIN/pagewire" mount "127.0.0.1:${NODE_PORT[a]}:/" "$TMPDIR/look" -o "fsid=${fsid#fsid }" \
-	>"$OUT" 2>&1 || rc=$?
+"${ON_CLIENT[@]}" "$BIN/pagewire" mount "$(node_address a):${NODE_PORT[a]}:/" "$TMPDIR/look" \
+	-o "$(mount_options_of_all "fsid=${fsid#fsid }")" >"$OUT" 2>&1 || rc=$?
 same 10 "$rc" "exit code of fsid= of another filesystem"
 grep -q "another filesystem, .* instead of ${fsid#fsid }" "$OUT" || fail "$(cat "$OUT")"
 is_mounted "$TMPDIR/look" && fail "another filesystem was mounted"
@@ -125,9 +126,9 @@ stop_node second
 stop_node a
 node_on moved "$TMPDIR/a" "$(free_port)"
 start_node moved
-waits_for_node 'refused' elsewhere
+waits_for_node 'refused\|nobody listens' elsewhere
 start_client look "$TMPDIR/look" io_uring=off
-cmp "$TMPDIR/look/there/dev" "$TMPDIR/wanted"
+cmp "$TMPDIR/look/there/${PATHS[0]}" "$TMPDIR/wanted"
 stop_client look
 stop_node moved
 start_node a

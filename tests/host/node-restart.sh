@@ -64,8 +64,8 @@ for path in "${PATHS[@]}"; do
 done
 
 # a second node on the folder of a running one
-sed "s/^listen=.*/listen=127.0.0.1:$(free_port)/" "${NODE_CONF[a]}" >"$TMPDIR/second.ini"
-fails timeout 20 "$BIN/pagewire-node" -c "$TMPDIR/second.ini"
+sed "s/^listen=.*/listen=$(node_address a):$(free_port)/" "${NODE_CONF[a]}" >"$TMPDIR/second.ini"
+fails timeout 20 "${ON_NODE[@]}" "$BIN/pagewire-node" -c "$TMPDIR/second.ini"
 grep -q "$TMPDIR/a" "$TMPDIR/fails.txt" || fail "no folder named: $(cat "$TMPDIR/fails.txt")"
 all_right
 

@@ -14,13 +14,15 @@ git config --global init.defaultBranch main
 git config --global advice.detachedHead false
 git config --global gc.auto 0
 
-# a history to clone: the sources of this project, twenty commits over them
+# a history to clone: sources of this project, some commits over them
 mkdir "$TMPDIR/origin"
-cp -r "$PW_SOURCE/common" "$PW_SOURCE/client_fs" "$PW_SOURCE/storage_node" "$TMPDIR/origin"
+cp -r "$PW_SOURCE/common" "$TMPDIR/origin"
+[ -n "${PW_SCALE:-}" ] || cp -r "$PW_SOURCE/client_fs" "$PW_SOURCE/storage_node" "$TMPDIR/origin"
 git -C "$TMPDIR/origin" init -q
 git -C "$TMPDIR/origin" add -A
 git -C "$TMPDIR/origin" commit -q -m first
-for i in {1..20}; do
+COMMITS=$(scaled 20 12)
+for ((i = 1; i <= COMMITS; i++)); do
 	echo "/* $i */" | tee -a "$TMPDIR"/origin/common/*.c >/dev/null
 	git -C "$TMPDIR/origin" commit -q -a -m "change $i"
 done

@@ -11,8 +11,8 @@ requires root /dev/fuse
 TREE=$TMPDIR/tree
 mkdir "$TREE"
 cp -r "$PW_SOURCE/deploy" "$TREE/common"
-make_file "$TREE/large" 3000001
-truncate -s 50000000 "$TREE/sparse"
+make_file "$TREE/large" "$(scaled 3000001 1100001)"
+truncate -s "$(scaled 50000000)" "$TREE/sparse"
 printf 'end' >>"$TREE/sparse"
 ln "$TREE/large" "$TREE/second-name"
 ln -s large "$TREE/link"
@@ -69,19 +69,21 @@ copies() { # MOUNT
 }
 
 text() { # MOUNT
-	local d=$1/text
+	local d=$1/text n ones
+	n=$(scaled 100000 10000) # a power of ten
+	ones=$(((n - 1) / 9 + 1))
 	mkdir "$d"
-	seq 100000 >"$d/numbers"
+	seq "$n" >"$d/numbers"
 	sed -i 's/^1/one/' "$d/numbers"
 	sort -T "$d" -S 1M "$d/numbers" >"$d/sorted"
 	sort -T "$d" -S 1M -o "$d/sorted" -u "$d/sorted" "$d/sorted"
-	seq 100000 | sed 's/^1/one/' | sort -u | cmp - "$d/sorted"
+	seq "$n" | sed 's/^1/one/' | sort -u | cmp - "$d/sorted"
 	split -l 777 "$d/sorted" "$d/part-"
 	cat "$d"/part-* | cmp - "$d/sorted"
 	gzip -k "$d/sorted"
 	gzip -dc "$d/sorted.gz" | cmp - "$d/sorted"
 	grep -c one "$d/sorted" >"$d/count"
-	same 11112 "$(cat "$d/count")" "lines with one"
+	same "$ones" "$(cat "$d/count")" "lines with one"
 	# four shells append, nothing is lost and nothing is torn
 	for i in {1..4}; do
 		(for j in {1..40}; do echo "writer $i line $j" >>"$d/log"; done) &
@@ -123,9 +125,11 @@ direct() { # MOUNT
 }
 
 build() { # MOUNT
-	local d=$1/build i
+	local d=$1/build i n sum
+	n=$(scaled 8 2)
+	sum=$((n * (n + 1) / 2))
 	mkdir "$d"
-	for i in {1..8}; do
+	for ((i = 1; i <= n; i++)); do
 		echo "#include \"all.h\"" >"$d/f$i.c"
 		echo "int f$i(int x) { return x + $i; }" >>"$d/f$i.c"
 		echo "int f$i(int x);" >>"$d/all.h"
@@ -134,7 +138,7 @@ build() { # MOUNT
 		echo '#include <stdio.h>'
 		echo '#include "all.h"'
 		echo 'int main(void) { int x = 0;'
-		for i in {1..8}; do echo "x = f$i(x);"; done
+		for ((i = 1; i <= n; i++)); do echo "x = f$i(x);"; done
 		printf '%s\n' 'printf("%d", x); return 0; }'
 	} >"$d/main.c"
 	cat >"$d/Makefile" <<'MAKE'
@@ -147,14 +151,14 @@ liball.a: $(filter-out main.o,$(OBJS))
 	$(CC) -g -O1 -c -o $@ $<
 MAKE
 	make -C "$d" -j2 -s
-	same 36 "$("$d/prog")" "what was built"
+	same "$sum" "$("$d/prog")" "what was built"
 	# nothing to do; then a header changes
 	same "" "$(make -C "$d" -j2 -s)" "a second make"
 	make -C "$d" -q prog || fail "make would build again"
 	echo '/* changed */' >>"$d/all.h"
 	! make -C "$d" -q prog || fail "make has not seen the change"
 	make -C "$d" -j2 -s
-	same 36 "$("$d/prog")" "what was built again"
+	same "$sum" "$("$d/prog")" "what was built again"
 }
 
 tools_on() { # PATH MOUNT

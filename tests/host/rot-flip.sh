@@ -76,7 +76,7 @@ for path in "${PATHS[@]}"; do
 done
 
 # the scrub: nobody reads this file
-/usr/bin/python3 "$HERE/flip.py" make "${MNT[dev]}/unread" 300
+/usr/bin/python3 "$HERE/flip.py" make "${MNT[${PATHS[0]}]}/unread" 300
 stop_node a
 flip unread/77
 from=$(log_size)

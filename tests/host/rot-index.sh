@@ -16,10 +16,12 @@ STORE=$TMPDIR/a/store.dat
 flip() { # FILE TEXT: a bit of it, or back
 	/usr/bin/python3 "$HERE/flip.py" bit "$1" "$2"
 }
+NEEDLES=$(scaled 200 80)
 SAYS="data directory $TMPDIR/a: its index or journal is damaged"
 refused() { # PATTERN...
 	local rc=0 pattern
-	timeout 30 "$BIN/pagewire-node" -c "${NODE_CONF[a]}" >"$TMPDIR/refused.txt" 2>&1 || rc=$?
+	timeout 30 "${ON_NODE[@]}" "$BIN/pagewire-node" -c "${NODE_CONF[a]}" \
+		>"$TMPDIR/refused.txt" 2>&1 || rc=$?
 	same 14 "$rc" "exit code ($(tail -n 2 "$TMPDIR/refused.txt"))"
 	for pattern in "$@" "$SAYS"; do
 		grep -q -- "$pattern" "$TMPDIR/refused.txt" ||
@@ -46,14 +48,14 @@ mount_it() {
 }
 all_there() {
 	local i
-	for i in {1..200}; do
+	for ((i = 1; i <= NEEDLES; i++)); do
 		same "$i" "$(cat "$MOUNT/needle-$i")" "needle-$i"
 	done
 }
 
 start_node a scrub=0 journal=16MiB max_data=64MiB
 mount_it
-for i in {1..200}; do
+for ((i = 1; i <= NEEDLES; i++)); do
 	echo "$i" >"$MOUNT/needle-$i"
 done
 stop_client c

@@ -24,6 +24,8 @@ set -Eeuo pipefail
 : "${PW_BUILD_ASAN:=$PW_SOURCE/build-tests/asan}"
 # where the programs under test come from: a test of crashes may say BIN=$PW_BUILD_ASAN
 : "${BIN:=$PW_BUILD}"
+# where CPUs are emulated everything takes longer by this
+TIME_FACTOR=${PW_TIME_FACTOR:-1}
 
 _own_tmp=
 if [ -z "${PW_TEST_MARK:-}" ]; then # started by hand: a folder of its own
@@ -55,6 +57,9 @@ _end() {
 	trap - ERR
 	trap '' INT TERM
 	set +e
+	if [ "$rc" -eq 0 ] && ! _rdma_proven; then
+		rc=1
+	fi
 	if [ "$rc" -ne 0 ] && [ "$rc" -ne 77 ]; then
 		_show_logs
 	fi
@@ -127,7 +132,7 @@ requires() {
 # wait_for SECONDS CONDITION: until the shell condition is true; fails when the time is over.
 # Where CPUs are emulated, PW_TIME_FACTOR makes the seconds longer.
 wait_for() {
-	local limit=$(($1 * ${PW_TIME_FACTOR:-1})) cond=$2 end
+	local limit=$(($1 * TIME_FACTOR)) cond=$2 end
 	end=$(($(date +%s%N) + limit * 1000000000))
 	until eval "$cond" >/dev/null 2>&1; do
 		[ "$(date +%s%N)" -lt "$end" ] || {
@@ -136,6 +141,13 @@ wait_for() {
 		}
 		sleep 0.05
 	done
+}
+
+# scaled N [LEAST]: N, where a test does the same thing N times; where CPUs are emulated, PW_SCALE
+# divides it, down to LEAST (1)
+scaled() {
+	local n=$(($1 / ${PW_SCALE:-1}))
+	echo $((n > ${2:-1} ? n : ${2:-1}))
 }
 
 # ---- the FUSE ring switch -------------------------------------------------------------------
@@ -210,8 +222,10 @@ free_port() {
 # start_node NAME [CONFIG-LINE...]: a node on a port of its own, ready when this returns.
 # Its data lies in $TMPDIR/NAME. A second start of the same name, after stop_node, takes the same
 # configuration again, with new lines after it. NODE_PID, NODE_ADDR, NODE_PORT, NODE_LOG [NAME] tell
-# the rest. NODE_ENV: "NAME=VALUE..." for its environment, for example PW_FAULT=disk.write:EIO.
-# NODE_AT: the host of tests/vm/lib/hosts.sh on which it runs; it has a cluster key then.
+# the rest. Times of CONFIG-LINE are longer where CPUs are emulated.
+# NODE_ENV: "NAME=VALUE..." for its environment, for example PW_FAULT=disk.write:EIO.
+# NODE_AT: the host of tests/vm/lib/hosts.sh on which it runs; it has a cluster key then. Who starts
+# a node without start_node puts "${ON_NODE[@]}" before its command.
 # NODE_MORE: further addresses to listen at, with blanks between.
 start_node() {
 	local name=$1 conf try line
@@ -234,6 +248,7 @@ start_node() {
 			} >"$conf"
 		fi
 		for line; do
+			line=$(_slow_line "$line")
 			grep -qxF -- "$line" "$conf" || echo "$line" >>"$conf"
 		done
 		_launch_node "$name" && return
@@ -250,6 +265,15 @@ _listen_list() {
 		list+=", $addr:${NODE_PORT[$1]}"
 	done
 	echo "$list"
+}
+
+# _slow_line CONFIG-LINE: where CPUs are emulated, nobody is dead as soon as that
+_slow_line() {
+	if [[ $1 =~ ^(heartbeat|dead|lease)=([0-9]+)(m?s)$ ]]; then
+		echo "${BASH_REMATCH[1]}=$((BASH_REMATCH[2] * TIME_FACTOR))${BASH_REMATCH[3]}"
+	else
+		echo "$1"
+	fi
 }
 
 # _cluster_key: the path of the key of all nodes and mounts of the test
@@ -269,7 +293,7 @@ _run_at() {
 _launch_node() {
 	local name=$1 log=${NODE_LOG[$1]} from=0 pid _run
 	[ ! -e "$log" ] || from=$(wc -c <"$log")
-	_run_at "${NODE_HOST[$1]:-}"
+	_run_at "${NODE_HOST[$1]-${NODE_AT:-}}"
 	# shellcheck disable=SC2086
 	"${_run[@]}" env ${NODE_ENV:-} "$BIN/pagewire-node" -c "${NODE_CONF[$name]}" \
 		>>"$log" 2>&1 </dev/null &
@@ -308,12 +332,12 @@ is_mounted() {
 
 # start_client NAME DIR [OPTIONS [HOST:PORT:/PATH]]: mount on DIR, ready when this returns.
 # Without a server it is the node that was started last. CLIENT_ENV is as NODE_ENV, CLIENT_AT as
-# NODE_AT.
+# NODE_AT, ON_CLIENT as ON_NODE.
 start_client() {
-	local name=$1 dir=$2 options=${3:-} server=${4:-} pid _run
+	local name=$1 dir=$2 options server=${4:-} pid _run
 	local args=(-f)
-	[ -n "$server" ] || server=${NODE_ADDR[$LAST_NODE]:-127.0.0.1}:${NODE_PORT[$LAST_NODE]}:/
-	[ ! -e "$TMPDIR/cluster.key" ] || args+=(-o "key_file=$TMPDIR/cluster.key")
+	[ -n "$server" ] || server=$(node_address "$LAST_NODE"):${NODE_PORT[$LAST_NODE]}:/
+	options=$(mount_options_of_all "${3:-}")
 	[ -z "$options" ] || args+=(-o "$options")
 	mkdir -p "$dir"
 	dir=$(realpath "$dir")
@@ -328,6 +352,25 @@ start_client() {
 	cleanup_fn _end_client "$pid" "$dir"
 	wait_for 20 "! is_alive $pid || is_mounted '$dir'" || fail "client $name did not mount"
 	is_alive "$pid" || fail "client $name ended"
+	over_rdma "$dir"
+}
+
+# node_address [NAME]: where it listens
+node_address() {
+	local default=127.0.0.1
+	[ -z "${NODE_AT:-}" ] || default=${HOST_ADDR[$NODE_AT]}
+	echo "${NODE_ADDR[${1:-$LAST_NODE}]:-$default}"
+}
+
+# mount_options_of_all [OPTIONS]: OPTIONS, and what each mount of the test has: key, transport
+mount_options_of_all() {
+	local o=${1:-}
+	[ ! -e "$TMPDIR/cluster.key" ] || o+=${o:+,}key_file=$TMPDIR/cluster.key
+	case ,$o, in
+	*,transport=*) ;;
+	*) o+=${PW_TRANSPORT:+${o:+,}transport=$PW_TRANSPORT} ;;
+	esac
+	echo "$o"
 }
 
 _end_client() {
@@ -353,7 +396,7 @@ fuse_abort() {
 # stop_client NAME: unmount; the process must end by itself, with 0
 stop_client() {
 	local rc=0 pid=${CLIENT_PID[$1]} dir=${CLIENT_DIR[$1]}
-	timeout $((20 * ${PW_TIME_FACTOR:-1})) umount -i "$dir" || fail "cannot unmount $dir"
+	timeout $((20 * TIME_FACTOR)) umount -i "$dir" || fail "cannot unmount $dir"
 	wait_for 10 "! is_alive $pid" || fail "client $1 still runs after its mount is gone"
 	wait "$pid" || rc=$?
 	[ "$rc" -eq 0 ] || fail "client $1 ended with $rc"
@@ -396,10 +439,40 @@ _seeded_bytes() {
 
 # ---- two hosts ------------------------------------------------------------------------------
 
-# PW_HOSTS=rxe|siw|none: any test, unchanged, with its nodes on one host and its mounts on another
+# PW_HOSTS=rxe|siw|none: any test, unchanged, with its nodes on one host and its mounts on another;
+# where there are devices, RDMA and nothing else is between them
+ON_NODE=()
+ON_CLIENT=()
+_rdma_proof=
+
+# over_rdma MOUNT: where RDMA was demanded, its client says that it has it. Once in a test, as
+# nothing but RDMA is allowed: asking takes seconds where CPUs are emulated
+over_rdma() {
+	[ "$_rdma_proof" = wanted ] || return 0
+	same rdma "$(/usr/bin/python3 "$PW_SOURCE/tests/host/lib/ask.py" "$1" status transport)" \
+		"transport of $1"
+	_rdma_proof=seen
+}
+
+# _rdma_proven: when the test ends: a mount said so, and the devices have carried bytes
+_rdma_proven() {
+	[ -n "$_rdma_proof" ] || return 0
+	[ "$_rdma_proof" = seen ] || {
+		echo "FAIL: no mount of this test has said that it is over RDMA" >&2
+		return 1
+	}
+	rdma_carried
+}
+
 if [ -n "${PW_HOSTS:-}" ]; then
 	. "$PW_SOURCE/tests/vm/lib/hosts.sh"
 	two_hosts "$PW_HOSTS"
 	NODE_AT=a
 	CLIENT_AT=b
+	ON_NODE=(nsenter --net="/run/netns/${HOST_NS[a]}" --)
+	ON_CLIENT=(nsenter --net="/run/netns/${HOST_NS[b]}" --)
+	if [ "$PW_HOSTS" != none ]; then
+		PW_TRANSPORT=rdma
+		_rdma_proof=wanted
+	fi
 fi

@@ -39,7 +39,7 @@ def scripts():
             if n.endswith('.sh') and os.access(os.path.join(folder, n), os.X_OK)]
 
 
-def run(test, path, verdict):
+def run(test, path, verdict, more_env=None):
     if os.geteuid() != 0:
         return 'SKIP', 'needs root'
     _lock_machine()
@@ -47,7 +47,7 @@ def run(test, path, verdict):
     value = uuid.uuid4().hex
     env = builds.test_env()
     env.update(PW_BUILD=builds.release.dir, PW_BUILD_ASAN=builds.asan.dir, TMPDIR=tmp,
-               PW_TEST_MARK=value)
+               PW_TEST_MARK=value, **(more_env or {}))
     ring = _read(RING)
     rc = proc.run([path], test.log_path(), env=env, cwd=tmp, timeout=timeout_s(path) * TIME_FACTOR)
     status, note = verdict(rc)

@@ -23,11 +23,18 @@ import sweep  # noqa: E402
 import vm  # noqa: E402
 
 TIERS = ['unit', 'static', 'sim', 'fault', 'host', 'vm']
+# only when asked for by name
+MORE_TIERS = ['vm-long']
 SKIP_CODE = 77
 # sanitizers and a machine shared with others: a test may take this many times its own limit
 TIMEOUT_FACTOR = 4
 STATIC_TIMEOUT = 900
 TAIL_LINES = 40
+
+
+def logs_of(tier):
+    """vm and vm-long share guests, and what they write."""
+    return os.path.join(builds.LOGS, tier.removesuffix('-long'))
 
 
 class Test:
@@ -46,7 +53,7 @@ class Test:
         return f'{self.tier}/{self.name}'
 
     def log_path(self):
-        return os.path.join(builds.LOGS, self.tier, self.name + '.log')
+        return os.path.join(logs_of(self.tier), self.name + '.log')
 
 
 class Report:
@@ -185,18 +192,18 @@ def static_tests():
     return out
 
 
-def vm_tests():
-    scripts = vm.scripts()
+def vm_tests(tier):
+    scripts = vm.scripts(tier == 'vm-long')
     if not scripts:
         return []
-    out = [Test('vm', 'kernel', lambda test: vm.run_kernel(test, verdict), alone=True)]
-    for name, path in scripts:
+    out = [Test(tier, 'kernel', lambda test: vm.run_kernel(test, verdict), alone=True)]
+    for name, path, _ in scripts:
         with open(path, errors='replace') as f:
             asan = 'PW_BUILD_ASAN' in f.read()
-        out.append(Test('vm', name, lambda test: vm.run(test, verdict),
+        out.append(Test(tier, name, lambda test: vm.run(test, verdict),
                         needs=(builds.release, builds.asan) if asan else (builds.release,),
                         alone=True))
-    return out + [Test('vm', 'guest', vm.run_end, alone=True)]
+    return out + [Test(tier, 'guest', vm.run_end, alone=True)]
 
 
 def all_tests(tiers):
@@ -207,8 +214,9 @@ def all_tests(tiers):
         out += [Test('host', name, lambda test, p=path: host.run(test, p, verdict),
                      needs=(builds.release, builds.asan), alone=True)
                 for name, path in host.scripts()]
-    if 'vm' in tiers:
-        out += vm_tests()
+    for tier in ('vm', 'vm-long'):
+        if tier in tiers:
+            out += vm_tests(tier)
     return out
 
 
@@ -250,7 +258,8 @@ def run_tier(tests, report):
 def parse(argv):
     p = argparse.ArgumentParser(prog='tests/run')
     p.add_argument('--tier', action='append', default=[], metavar='TIER',
-                   help='one of ' + ', '.join(TIERS) + ', or all (default); may be repeated')
+                   help='one of ' + ', '.join(TIERS) + ', or all of these (default); or ' +
+                   ', '.join(MORE_TIERS) + '; may be repeated')
     p.add_argument('--list', action='store_true', help='print the names of the tests and stop')
     p.add_argument('--jobs', type=int, default=0, help='CPUs to use (default: all)')
     p.add_argument('names', nargs='*', metavar='NAME',
@@ -258,9 +267,10 @@ def parse(argv):
     args = p.parse_args(argv)
     tiers = [w for t in args.tier for w in t.split(',')] or ['all']
     for t in tiers:
-        if t not in TIERS + ['all']:
+        if t not in TIERS + MORE_TIERS + ['all']:
             p.error(f'unknown tier "{t}"')
     args.tiers = [t for t in TIERS if t in tiers or 'all' in tiers]
+    args.tiers += [t for t in MORE_TIERS if t in tiers]
     return args
 
 
@@ -295,9 +305,9 @@ def main(argv):
             print(t.full_name)
         return 0
 
-    vm.plan([t.name for t in tests if t.tier == 'vm'])
+    vm.plan([t.name for t in tests if t.tier.startswith('vm')])
     for tier in args.tiers:
-        shutil.rmtree(os.path.join(builds.LOGS, tier), ignore_errors=True)
+        shutil.rmtree(logs_of(tier), ignore_errors=True)
     for b in builds.made():
         if not b.ok:
             report.add('build', b.name, 'FAIL', b.seconds, '', b.log)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 MODES = ('delete', 'truncate', 'persist', 'wal')
-COUNT = 60
+COUNT = max(6, 60 // int(os.environ.get('PW_SCALE') or 1))
 
 
 def connect(path, mode):

@@ -14,10 +14,12 @@ import sys
 BLOCK, SEGMENT, MAX_IO, CHUNK = 4096, 65536, 1 << 20, 4 << 20
 BORDERS = (BLOCK, SEGMENT, MAX_IO, CHUNK, 3 * CHUNK)
 MAX_FILE = 1 << 54
+PERIOD = bytes(i * 7 % 251 + 1 for i in range(251))
 
 
 def pattern(off, length):
-    return bytes((off + i) * 7 % 251 + 1 for i in range(length))
+    start = off % 251
+    return (PERIOD * (length // 251 + 2))[start:start + length]
 
 
 def memory(length, shift=0):

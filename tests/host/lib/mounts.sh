@@ -17,12 +17,16 @@ mount_options() {
 	echo "io_uring=$ring${2:+,$2}"
 }
 
-# find_paths: PATHS becomes (ring dev), or (dev) where the kernel has no ring
+# find_paths: PATHS becomes (ring dev), or (dev) where the kernel has no ring, or what PW_PATHS says
 find_paths() {
 	PATHS=(dev)
+	if [ "${PW_PATHS:-}" = dev ]; then
+		return
+	fi
 	if [ -w "$RING_SWITCH" ]; then
 		ring_switch on
 		PATHS=(ring dev)
+		[ "${PW_PATHS:-}" != ring ] || PATHS=(ring)
 	else
 		echo "no FUSE ring on this machine: /dev/fuse only"
 	fi

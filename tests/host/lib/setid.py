@@ -25,6 +25,8 @@ CALLERS = {
     'another in its group': (BOB, BOB, [TEAM]),
 }
 MODES = (0o6777, 0o2754, 0o2744)
+# where CPUs are emulated: each tenth combination only
+SCALE = int(os.environ.get('PW_SCALE') or 1)
 
 
 def write(path, flags=0):
@@ -112,11 +114,12 @@ def make(path, is_dir, mode):
 def main():
     os.umask(0)
     folders = sys.argv[1:]
-    bad, nr = 0, 0
+    bad, nr, seen = 0, 0, 0
     for is_dir in (False, True):
         calls = CALLS if is_dir else {**CALLS, **FILE_CALLS}
         for (name, call), caller, mode in itertools.product(calls.items(), CALLERS, MODES):
-            if is_vague(mode, caller):
+            seen += 1
+            if is_vague(mode, caller) or seen % SCALE:
                 continue
             got = []
             for folder in folders:

@@ -12,6 +12,11 @@ import time
 A, B = sys.argv[1:3]
 
 
+def scaled(n):
+    """Where CPUs are emulated, less of the same: n is a multiple of 10."""
+    return n // min(10, int(os.environ.get('PW_SCALE') or 1))
+
+
 def same(got, wanted, what):
     if got != wanted:
         sys.exit(f'two_mounts: {what}: wanted {str(wanted)[:100]}, got {str(got)[:100]}')
@@ -45,7 +50,7 @@ def get(path):
 
 def check_close_to_open():
     """A new open sees what was closed before it, also where pages of the old content are kept."""
-    for i in range(60):
+    for i in range(scaled(60)):
         data = (b'%d ' % i) * (1 + i * 997 % 30000)
         put(A + '/f', data, os.O_TRUNC if i % 3 else 0)
         if i % 3 == 0:
@@ -60,7 +65,7 @@ def check_close_to_open():
     os.close(fd)
     same(get(B + '/f')[69999:70002], b'xyx', 'after the byte')
     # from here to there and back
-    for i in range(20):
+    for i in range(scaled(20)):
         put((A, B)[i % 2] + '/f', b'%03d' % i, os.O_TRUNC)
         same(get((B, A)[i % 2] + '/f'), b'%03d' % i, f'ping-pong {i}')
 
@@ -71,7 +76,7 @@ def check_open_direct():
     os.pwrite(w, bytes(4096), 0)
     r = os.open(B + '/d', os.O_RDONLY | os.O_DIRECT)
     m = mmap.mmap(-1, 4096)
-    for i in range(50):
+    for i in range(scaled(50)):
         data = bytes([i + 1]) * 4096
         os.pwrite(w, data, 0)
         same(os.preadv(r, [m], 0), 4096, 'length')
@@ -168,18 +173,20 @@ def exactly_one(results, loser, what):
 def check_races():
     os.mkdir(A + '/race')
     soon(lambda: os.path.isdir(B + '/race'), True, 'race')
-    exactly_one(race(60, lambda m, i: os.close(os.open(
+    exactly_one(race(scaled(60), lambda m, i: os.close(os.open(
         f'{m}/race/x{i}', os.O_CREAT | os.O_EXCL | os.O_WRONLY))), errno.EEXIST, 'O_EXCL')
-    exactly_one(race(40, lambda m, i: os.mkdir(f'{m}/race/d{i}')), errno.EEXIST, 'mkdir')
-    exactly_one(race(40, lambda m, i: os.rmdir(f'{m}/race/d{i}')), errno.ENOENT, 'rmdir')
+    exactly_one(race(scaled(40), lambda m, i: os.mkdir(f'{m}/race/d{i}')), errno.EEXIST, 'mkdir')
+    exactly_one(race(scaled(40), lambda m, i: os.rmdir(f'{m}/race/d{i}')), errno.ENOENT, 'rmdir')
     # to names of their own: with the name of the winner a kernel that still has the old one
     # cached sees two names of one file, and a rename that has nothing to do
-    exactly_one(race(40, lambda m, i: os.rename(f'{m}/race/x{i}', f'{m}/race/y{m == A}{i}')),
-                errno.ENOENT, 'rename')
-    exactly_one(race(20, lambda m, i: os.unlink(f'{m}/race/x{40 + i}')), errno.ENOENT, 'unlink')
-    exactly_one(race(40, lambda m, i: os.symlink('x', f'{m}/race/s{i}')), errno.EEXIST, 'symlink')
+    exactly_one(race(scaled(40), lambda m, i: os.rename(
+        f'{m}/race/x{i}', f'{m}/race/y{m == A}{i}')), errno.ENOENT, 'rename')
+    exactly_one(race(scaled(20), lambda m, i: os.unlink(
+        f'{m}/race/x{scaled(40) + i}')), errno.ENOENT, 'unlink')
+    exactly_one(race(scaled(40), lambda m, i: os.symlink(
+        'x', f'{m}/race/s{i}')), errno.EEXIST, 'symlink')
     # two folders into each other: exactly one of them, and never a loop
-    for i in range(20):
+    for i in range(scaled(20)):
         os.makedirs(f'{A}/race/l{i}/a')
         os.makedirs(f'{A}/race/l{i}/b')
         soon(lambda i=i: os.path.isdir(f'{B}/race/l{i}/b'), True, 'folders')
@@ -187,7 +194,7 @@ def check_races():
     def into_each_other(m, i):
         mine, its = ('a', 'b') if m == A else ('b', 'a')
         os.rename(f'{m}/race/l{i}/{mine}', f'{m}/race/l{i}/{its}/{mine}')
-    for i, r in enumerate(race(20, into_each_other)):
+    for i, r in enumerate(race(scaled(20), into_each_other)):
         same(r.count(0), 1, f'folders into each other {i}: {r}')
     both = set(os.listdir(A + '/race'))
     soon(lambda: set(os.listdir(B + '/race')), both, 'the list of the other')

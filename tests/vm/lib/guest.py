@@ -15,9 +15,11 @@ import time
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../..'))
 sys.path.insert(0, os.path.join(ROOT, 'tests/lib'))
 
-# emulated CPUs: everything takes longer, what a test waits for too
+# emulated CPUs: everything takes longer, what a test waits for too; and what it only repeats, it
+# does not repeat as often
 if os.environ.get('PW_VM_ACCEL') == 'tcg':
     os.environ.setdefault('PW_TIME_FACTOR', '5')
+    os.environ.setdefault('PW_SCALE', '10')
 
 import builds  # noqa: E402
 import host  # noqa: E402
@@ -68,10 +70,10 @@ def main(folder):
     prepare_disk()
     kmsg = Kmsg()
     with open(os.path.join(folder, 'results'), 'a') as results:
-        for name, path in plan:
+        for name, path, env in plan:
             test = runner.Test('vm', name, None)
             start = time.monotonic()
-            status, note = host.run(test, path, runner.verdict)
+            status, note = host.run(test, path, runner.verdict, env)
             if status == 'SKIP' and not note:
                 note = runner.skip_reason(test)
             lines = kmsg.read()

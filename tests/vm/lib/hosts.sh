@@ -93,6 +93,20 @@ rdma_device_gone() {
 	on "$1" "$PW_SOURCE/deploy/softroce.sh" down "${HOST_IF[$1.$2]}" --provider "$3"
 }
 
+# rdma_carried: payload has come through the first device of each host, as the devices count
+rdma_carried() {
+	local host bytes counters
+	for host in a b; do
+		counters=/sys/class/infiniband/${RDMA_DEV[$host]}/ports/1/hw_counters
+		bytes=$(cat "$counters/rcvd_bytes")
+		echo "RDMA on host $host: $bytes bytes received"
+		[ "$bytes" -gt 0 ] || {
+			echo "FAIL: nothing came through ${RDMA_DEV[$host]}" >&2
+			return 1
+		}
+	done
+}
+
 # link_set up|down [LINK]: a cable, pulled and put back
 link_set() {
 	on a ip link set "${HOST_IF[a.${2:-1}]}" "$1"
