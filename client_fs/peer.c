@@ -12,6 +12,7 @@
  * An answer is not enough to give a buffer back: the transport must have let go of the payload as
  * well.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,12 +87,16 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 
 static void waiting_post(struct pwc_peer *p)
 {
-	while (p->state == PWC_PEER_UP && !p->draining && p->nr_waiting &&
-	       !pw_list_empty(&p->free_slots)) {
-		struct pwc_slot *s = pw_list_entry(pw_list_pop(&p->free_slots), struct pwc_slot,
-						   node);
-		struct pwc_call *c = pw_list_entry(pw_list_pop(&p->waiting), struct pwc_call, node);
+	struct pw_list *slot, *call;
 
+	while (p->state == PWC_PEER_UP && !p->draining && p->nr_waiting &&
+	       (slot = pw_list_pop(&p->free_slots))) {
+		struct pwc_slot *s = pw_list_entry(slot, struct pwc_slot, node);
+		struct pwc_call *c;
+
+		call = pw_list_pop(&p->waiting);
+		assert(call); /* nr_waiting */
+		c = pw_list_entry(call, struct pwc_call, node);
 		p->nr_waiting--;
 		p->inflight++;
 		s->call = c;

@@ -8,6 +8,7 @@
  * A node registers its buffers before anybody comes: gigabytes take a while, and the loop stands
  * still. Devices that come later do it with their first connection.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -78,6 +79,7 @@ static int prepare_all(struct rdma_listener *l)
 
 static int prepare(struct rdma_listener *l)
 {
+	assert(l->id); /* of open_id() */
 	if (!l->id->verbs)
 		return prepare_all(l);
 	l->pds = calloc(1, sizeof(struct pw_rdma_pd *));
