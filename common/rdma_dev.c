@@ -165,6 +165,7 @@ static int dev_find(const struct pw_verbs *v, struct ibv_context *ctx, struct pw
 		return err;
 	}
 	caps = dev->attr.device_cap_flags;
+	pw_list_init(&dev->conns);
 	dev->v = v;
 	dev->ctx = ctx;
 	dev->name = v->get_device_name(ctx->device);

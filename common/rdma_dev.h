@@ -31,6 +31,7 @@ struct pw_rdma_dev {
 	bool iwarp; /* what is posted to a queue pair that has ended may never come back */
 	bool dead; /* removed */
 	struct pw_rdma_pd *shared; /* NULL: none yet */
+	struct pw_list conns; /* pw_rdma.dev_node: who is told what happens to it */
 };
 
 /* What one connection on a port of the device may use. */

@@ -30,6 +30,7 @@ static const struct symbol verbs_symbols[] = {
 	IBV(get_device_name),
 	IBV(query_device),
 	IBV(query_port),
+	IBV(query_gid),
 	IBV(get_async_event),
 	IBV(ack_async_event),
 	IBV(alloc_pd),

@@ -61,6 +61,8 @@ struct pw_verbs {
 	/* fills what struct ibv_port_attr has up to link_layer: zero it before */
 	int (*query_port)(struct ibv_context *context, uint8_t port_num,
 			  struct _compat_ibv_port_attr *attr);
+	int (*query_gid)(struct ibv_context *context, uint8_t port_num, int index,
+			 union ibv_gid *gid);
 	int (*get_async_event)(struct ibv_context *context, struct ibv_async_event *event);
 	void (*ack_async_event)(struct ibv_async_event *event);
 

@@ -90,7 +90,8 @@ static void step_close(struct pw_rdma *x)
 		pw_fd_stop(&x->cq_fd, on_cq_unwatched);
 	if (x->cm_watched)
 		pw_fd_stop(&x->cm_fd, on_cm_unwatched);
-	if (x->cq_watched || x->cm_watched)
+	pw_rdma_unwatch_device(x);
+	if (x->cq_watched || x->cm_watched || x->async_watched)
 		return;
 	destroy(x);
 	x->closed = true;
@@ -166,6 +167,7 @@ int pw_rdma_new(struct pw_loop *loop, const struct pw_verbs *v, bool node, struc
 	x->v = v;
 	x->node = node;
 	pw_ready_init(&x->ready, step);
+	pw_list_init(&x->dev_node);
 	pw_rdma_tx_init(x);
 	*ret = x;
 	return 0;

@@ -167,12 +167,13 @@ struct pw_rdma {
 	struct sockaddr_storage local; /* to connect from; family 0: any */
 	struct rdma_event_channel *cm; /* owns */
 	struct rdma_cm_id *id; /* owns */
-	struct pw_fd cm_fd, cq_fd;
-	bool cm_watched, cq_watched;
+	struct pw_fd cm_fd, cq_fd, async_fd;
+	bool cm_watched, cq_watched, async_watched;
 	char peer[64];
 	char text[128]; /* pw_rdma_describe() */
 
 	struct pw_rdma_pd *pd; /* a reference */
+	struct pw_list dev_node; /* of pd->dev->conns */
 	struct ibv_comp_channel *channel; /* owns */
 	struct ibv_cq *cq; /* owns */
 	struct ibv_qp *qp; /* owns; id->qp */
@@ -205,6 +206,11 @@ void pw_rdma_free(struct pw_xprt *base);
 
 /* xprt_rdma_text.c: fills x->text; the connection is up */
 void pw_rdma_describe(struct pw_rdma *x);
+
+/* xprt_rdma_async.c: what happens to the device; from having a domain until unwatched. Return: 0;
+ * -errno. */
+int pw_rdma_watch_device(struct pw_rdma *x);
+void pw_rdma_unwatch_device(struct pw_rdma *x);
 
 /* xprt_rdma_cm.c: connections as rdma_cm sees them */
 int pw_rdma_connect(struct pw_loop *loop, const char *host, uint16_t port, const char *local,

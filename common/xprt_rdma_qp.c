@@ -178,6 +178,8 @@ static int make_queues(struct pw_rdma *x)
 	int err = pw_rdma_pd_get(x->v, x->id->verbs, x->node, &x->pd);
 
 	if (!err)
+		err = pw_rdma_watch_device(x);
+	if (!err)
 		err = pw_rdma_dev_limits(x->pd->dev, x->id->port_num, l);
 	if (err)
 		return err;

@@ -195,6 +195,17 @@ static int query_port(struct ibv_context *context, uint8_t port_num,
 	return 0;
 }
 
+static int query_gid(struct ibv_context *context, uint8_t port_num, int index, union ibv_gid *gid)
+{
+	int err = PW_FAULT_ERR("fake.query_gid", -EIO);
+
+	if (err)
+		return fake_errno(err);
+	/* connections of the fake manager have the address of zeros */
+	memset(gid, fake_opts.gid_gone ? 0xff : 0, sizeof(*gid));
+	return 0;
+}
+
 /* Asynchronous events ------------------------------------------------------------------------ */
 
 static bool is_of_qp(enum ibv_event_type type)
@@ -272,6 +283,14 @@ void fake_remove_device(bool silent)
 	}
 	pw_list_for_each(pos, &fake.qps)
 		pw_list_entry(pos, struct fake_qp, node)->silent = true;
+}
+
+void fake_async_event_of_qps(enum ibv_event_type type)
+{
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &fake.qps)
+		fake_async_put(type, &pw_list_entry(pos, struct fake_qp, node)->ib);
 }
 
 void fake_turn(void)
@@ -430,6 +449,7 @@ const struct pw_verbs fake_table = {
 	.get_device_name = get_device_name,
 	.query_device = query_device,
 	.query_port = query_port,
+	.query_gid = query_gid,
 	.get_async_event = get_async_event,
 	.ack_async_event = ack_async_event,
 

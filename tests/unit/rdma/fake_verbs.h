@@ -28,6 +28,7 @@ struct fake_opts {
 	bool iwarp; /* private data of its own length, a broken queue pair ends the connection */
 	/* the world */
 	bool no_library; /* pw_verbs_get() says -ENOSYS */
+	bool gid_gone; /* the port has another address than before */
 	bool no_device; /* the libraries are there, a device is not */
 	bool blackhole; /* connection requests get lost */
 	bool hold; /* no packet leaves or arrives */
@@ -81,6 +82,7 @@ bool fake_memory_exposed(const void *addr, size_t len, unsigned int access);
 
 /* Things that happen to people. */
 void fake_async_event(enum ibv_event_type type); /* of the port or the device */
+void fake_async_event_of_qps(enum ibv_event_type type); /* of each that there is */
 /* DEVICE_REMOVAL for every id, DEVICE_FATAL; @silent: and no completion comes any more. */
 void fake_remove_device(bool silent);
 /* The host of this end loses its power: nobody is told, nothing is answered, nothing is left. */

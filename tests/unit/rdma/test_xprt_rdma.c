@@ -343,6 +343,61 @@ static void test_queue_pair_breaks__between_pieces(void **state)
 	}
 }
 
+/* Nothing but the event tells them: no completion has an error, and nobody is silent. */
+static void ends_by(enum ibv_event_type type, bool of_qps, int err, const char *why)
+{
+	for (uint32_t turns = 3; turns < 60; turns += 28) {
+		rig_connect_pair();
+		call_all(30000, 30000);
+		run_turns(turns);
+		if (of_qps)
+			fake_async_event_of_qps(type);
+		else
+			fake_async_event(type);
+		run_until(both_closed);
+		assert_int_equal(client.err, err);
+		assert_int_equal(node.err, err);
+		assert_non_null(strstr(client.why, why));
+		assert_non_null(strstr(node.why, why));
+		forget();
+	}
+}
+
+static void test_event__ends_the_connections_at_once(void **state)
+{
+	ends_by(IBV_EVENT_PORT_ERR, false, -ENETDOWN, "port 1 of fake0 is down");
+	ends_by(IBV_EVENT_QP_FATAL, true, -EIO, "a queue pair of fake0 has failed");
+	ends_by(IBV_EVENT_QP_ACCESS_ERR, true, -EIO, "a queue pair of fake0 has failed");
+	ends_by(IBV_EVENT_DEVICE_FATAL, false, -ENODEV, "fake0 has failed");
+}
+
+static void test_event__of_another_address_is_nothing(void **state)
+{
+	rig_connect_pair();
+	for (uint32_t i = 0; i < 3; i++) {
+		fake_async_event(IBV_EVENT_GID_CHANGE);
+		fake_async_event(IBV_EVENT_PORT_ACTIVE);
+		fake_async_event(IBV_EVENT_LID_CHANGE);
+		call_all(30000, 30000);
+		finish_calls();
+	}
+	assert_false(client.closed || node.closed);
+}
+
+static void test_event__own_address_is_gone(void **state)
+{
+	if (fake_opts.iwarp)
+		skip();
+	rig_connect_pair();
+	run_turns(50);
+	fake_opts.gid_gone = true;
+	fake_async_event(IBV_EVENT_GID_CHANGE);
+	run_until(both_closed);
+	assert_int_equal(client.err, -EADDRNOTAVAIL);
+	assert_non_null(strstr(client.why, "has lost the address"));
+	fake_opts.gid_gone = false;
+}
+
 static uint32_t turns_to_removal;
 
 static void remove_device(bool silent)
@@ -457,6 +512,9 @@ int main(void)
 		TEST(test_done__comes_when_the_device_has_let_go),
 		TEST(test_queue_pair_breaks__at_each_turn),
 		TEST(test_queue_pair_breaks__between_pieces),
+		TEST(test_event__ends_the_connections_at_once),
+		TEST(test_event__of_another_address_is_nothing),
+		TEST(test_event__own_address_is_gone),
 		TEST(test_device_removed__while_idle),
 		TEST(test_device_removed__in_the_middle),
 		TEST(test_device_removed__says_nothing_more),
