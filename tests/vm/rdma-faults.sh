@@ -33,6 +33,9 @@ link_set down
 write_one waits &
 copy=$!
 cleanup_fn _end_pid "$copy"
+# the device says so; without that, the silence of the peer would be the reason
+wait_for 20 "grep -q 'port 1 of ${RDMA_DEV[b]} is down' '$TMPDIR/c.log'" ||
+	fail "the connection did not end by the event of its port"
 is_alive "$copy" || fail "a write did not wait for the cable"
 link_set up
 wait "$copy" || fail "the write ended with $? after the cable was back"
