@@ -187,7 +187,8 @@ void rig_model(const struct rig *r, uint64_t seq, struct rig_rec model[RIG_KEYS]
 	struct rig_commit **sorted = malloc((r->nr + 1) * sizeof(*sorted));
 	uint64_t next = 1;
 
-	memcpy(sorted, r->all, r->nr * sizeof(*sorted));
+	for (uint32_t i = 0; i < r->nr; i++)
+		sorted[i] = r->all[i];
 	qsort(sorted, r->nr, sizeof(*sorted), by_seq);
 	memset(model, 0, RIG_KEYS * sizeof(*model));
 	for (uint32_t i = 0; i < r->nr; i++) {
