@@ -18,7 +18,7 @@ SPEC=127.0.0.1:$(cat "$TMPDIR/port"):/
 rc=0
 "$BIN/pagewire" mount "$SPEC" "$M" >"$OUT" 2>&1 || rc=$?
 same 9 "$rc" "exit code: $(cat "$OUT")"
-grep -q 'speaks protocol version 7 to 9, we 1 to 1' "$OUT" || fail "$(cat "$OUT")"
+grep -q 'speaks protocol version 7 to 9, we 1 to 2' "$OUT" || fail "$(cat "$OUT")"
 rc=0
 "$BIN/mount.pagewire" "$SPEC" "$M" >"$OUT" 2>&1 || rc=$?
 same 32 "$rc" "exit code of mount.pagewire: $(cat "$OUT")"
@@ -27,9 +27,9 @@ is_mounted "$M" && fail "mounted"
 
 # a client that is newer than our node
 start_node a
-same "type 5 status 24 versions 1 to 1" \
+same "type 5 status 24 versions 1 to 2" \
 	"$(/usr/bin/python3 "$HERE/version.py" client "${NODE_PORT[a]}" 7 9)"
-grep -q 'client speaks protocol version 7 to 9, we 1 to 1' "${NODE_LOG[a]}" ||
+grep -q 'client speaks protocol version 7 to 9, we 1 to 2' "${NODE_LOG[a]}" ||
 	fail "the node does not say it"
 # the node is as it was
 start_client c "$M"

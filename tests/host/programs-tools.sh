@@ -70,6 +70,7 @@ copies() { # MOUNT
 
 text() { # MOUNT
 	local d=$1/text n ones
+	local -a writers=()
 	n=$(scaled 100000 10000) # a power of ten
 	ones=$(((n - 1) / 9 + 1))
 	mkdir "$d"
@@ -87,9 +88,9 @@ text() { # MOUNT
 	# four shells append, nothing is lost and nothing is torn
 	for i in {1..4}; do
 		(for j in {1..40}; do echo "writer $i line $j" >>"$d/log"; done) &
-		pids[i]=$!
+		writers[i]=$!
 	done
-	for i in {1..4}; do wait "${pids[i]}"; done
+	for i in {1..4}; do wait "${writers[i]}"; done
 	same 160 "$(grep -cE '^writer [0-9]+ line [0-9]+$' "$d/log")" "lines"
 	same 160 "$(sort -u "$d/log" | wc -l)" "different lines"
 	cp /bin/sleep "$d/program"

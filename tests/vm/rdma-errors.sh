@@ -48,15 +48,15 @@ stranger() {
 }
 KEY=key_file=$TMPDIR/cluster.key
 stranger node 9001 7 9
-refused 9 'speaks protocol version 7 to 9, we 1 to 1' "${NODE_ADDR[n]}:9000:/" "$KEY"
+refused 9 'speaks protocol version 7 to 9, we 1 to 2' "${NODE_ADDR[n]}:9000:/" "$KEY"
 stranger other 9003
 refused 9 'no pagewire node of our version' "${NODE_ADDR[n]}:9002:/" "$KEY"
 
 # a client that is newer than our node
 on b timeout 100 "$STRANGER" client "${NODE_ADDR[n]}" "$PORT" 7 9 >"$OUT" ||
 	fail "a newer client ended with $?"
-same "type 5 status 24 versions 1 to 1" "$(cat "$OUT")" "answer of the node"
-grep -q 'client speaks protocol version 7 to 9, we 1 to 1' "${NODE_LOG[n]}" ||
+same "type 5 status 24 versions 1 to 2" "$(cat "$OUT")" "answer of the node"
+grep -q 'client speaks protocol version 7 to 9, we 1 to 2' "${NODE_LOG[n]}" ||
 	fail "the node does not say it"
 
 # strangers who want to do harm

@@ -46,14 +46,23 @@ rc_pingpong() {
 	grep 'Mbit/sec' "$TMPDIR/client.log"
 }
 
-# cm_ping COUNT BYTES: through the connection manager, RDMA READ and WRITE, contents compared
+# cm_ping COUNT BYTES: through the connection manager, RDMA READ and WRITE, contents compared. One
+# of the two may wait for the other for ever, without any word of ours in it: then they begin anew.
 cm_ping() {
-	local server ping="-a ${HOST_ADDR[a]} -C $1 -S $2 -V"
-	# shellcheck disable=SC2086
-	start_on a rping -s $ping >"$TMPDIR/server.log" 2>&1 &
-	server=$!
-	cleanup_fn _end_pid "$server"
-	# what the connection manager listens to is in no list: the client tries until it can
-	wait_for 20 "on b rping -c $ping" || fail "rping got no answer"
-	wait "$server" || fail "rping (server) ended with $?"
+	local try server ping="-a ${HOST_ADDR[a]} -C $1 -S $2 -V"
+	for try in 1 2 3; do
+		# shellcheck disable=SC2086
+		start_on a rping -s $ping >"$TMPDIR/server.log" 2>&1 &
+		server=$!
+		cleanup_fn _end_pid "$server"
+		# what the connection manager listens to is in no list: the client tries until it can
+		if wait_for 5 "on b timeout $((5 * TIME_FACTOR)) rping -c $ping" &&
+			wait_for 5 "! is_alive $server"; then
+			wait "$server" || fail "rping (server) ended with $?"
+			return
+		fi
+		echo "try $try: rping -c $ping hangs, or got no answer"
+		_end_pid "$server"
+	done
+	fail "rping got no answer"
 }
