@@ -55,7 +55,7 @@ cm_ping() {
 		start_on a rping -s $ping >"$TMPDIR/server.log" 2>&1 &
 		server=$!
 		cleanup_fn _end_pid "$server"
-		# what the connection manager listens to is in no list: the client tries until it can
+		# the connection manager's listener is in no list: the client tries until it can
 		if wait_for 5 "on b timeout $((5 * TIME_FACTOR)) rping -c $ping" &&
 			wait_for 5 "! is_alive $server"; then
 			wait "$server" || fail "rping (server) ended with $?"
