@@ -46,6 +46,22 @@ int pws_meta_attempt(struct pws_meta_op *op, struct pws_txn *t)
 	return op_table[nr](op, t);
 }
 
+struct pws_inode pws_meta_inode_new(uint32_t mode, uint64_t parent, int64_t now_ns)
+{
+	return (struct pws_inode){
+		.version = PWS_RECORD_VERSION,
+		.mode = mode,
+		.nlink = S_ISDIR(mode) ? 2 : 1,
+		.atime_ns = now_ns,
+		.mtime_ns = now_ns,
+		.ctime_ns = now_ns,
+		.btime_ns = now_ns,
+		.change = 1,
+		.parent = parent,
+		.generation = 1,
+	};
+}
+
 int pws_meta_inode_get(struct pws_txn *t, uint64_t ino, struct pws_inode *ret,
 		       struct pws_slice *target)
 {
@@ -228,18 +244,7 @@ void pws_meta_unlinked(struct pws_meta_op *op, struct pws_txn *t, uint64_t ino,
 
 int pws_meta_format_attempt(struct pws_txn *t, int64_t now_ns)
 {
-	struct pws_inode root = {
-		.version = PWS_RECORD_VERSION,
-		.mode = S_IFDIR | 0755,
-		.nlink = 2,
-		.atime_ns = now_ns,
-		.mtime_ns = now_ns,
-		.ctime_ns = now_ns,
-		.btime_ns = now_ns,
-		.change = 1,
-		.parent = PWS_ROOT_INO,
-		.generation = 1,
-	};
+	struct pws_inode root = pws_meta_inode_new(S_IFDIR | 0755, PWS_ROOT_INO, now_ns);
 	uint64_t next = PWS_ROOT_INO + 1;
 	struct pws_slice val;
 	struct pws_key k;

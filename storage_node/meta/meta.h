@@ -48,6 +48,9 @@ struct pws_meta_op {
  */
 int pws_meta_attempt(struct pws_meta_op *op, struct pws_txn *t);
 
+/* An inode as it begins: empty, root's, one generation and change, all times @now_ns. */
+struct pws_inode pws_meta_inode_new(uint32_t mode, uint64_t parent, int64_t now_ns);
+
 /* Building blocks, used by op_write.c, op_truncate.c and the reclaimer */
 int pws_meta_inode_get(struct pws_txn *t, uint64_t ino, struct pws_inode *ret,
 		       struct pws_slice *target);

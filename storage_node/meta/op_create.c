@@ -41,22 +41,11 @@ static void node_init(struct new_node *n, const struct pw_body_mknode *b, int64_
 {
 	bool setgid = n->dir.mode & S_ISGID;
 
-	n->i = (struct pws_inode){
-		.version = PWS_RECORD_VERSION,
-		.mode = b->mode,
-		.nlink = S_ISDIR(b->mode) ? 2 : 1,
-		.uid = b->cred.uid,
-		.gid = setgid ? n->dir.gid : b->cred.gid,
-		.rdev = S_ISCHR(b->mode) || S_ISBLK(b->mode) ? b->rdev : 0,
-		.size = n->target.n,
-		.atime_ns = now_ns,
-		.mtime_ns = now_ns,
-		.ctime_ns = now_ns,
-		.btime_ns = now_ns,
-		.change = 1,
-		.parent = n->parent,
-		.generation = 1,
-	};
+	n->i = pws_meta_inode_new(b->mode, n->parent, now_ns);
+	n->i.uid = b->cred.uid;
+	n->i.gid = setgid ? n->dir.gid : b->cred.gid;
+	n->i.rdev = S_ISCHR(b->mode) || S_ISBLK(b->mode) ? b->rdev : 0;
+	n->i.size = n->target.n;
 	if (setgid && S_ISDIR(b->mode))
 		n->i.mode |= S_ISGID;
 }

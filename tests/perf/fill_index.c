@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "common/uring.h"
 #include "storage_node/data_dir.h"
+#include "storage_node/meta/meta.h"
 #include "storage_node/meta/records.h"
 #include "storage_node/store/disk.h"
 #include "storage_node/store/segment.h"
@@ -90,25 +91,9 @@ static void add_block(struct fill *f, uint64_t ino)
 	r->len = pws_segment_encode(&s, r->val.segment);
 }
 
-static struct pws_inode make_inode(uint32_t mode, uint64_t parent)
-{
-	return (struct pws_inode){
-		.version = PWS_RECORD_VERSION,
-		.mode = mode,
-		.nlink = S_ISDIR(mode) ? 2 : 1,
-		.atime_ns = TIME_NS,
-		.mtime_ns = TIME_NS,
-		.ctime_ns = TIME_NS,
-		.btime_ns = TIME_NS,
-		.change = 1,
-		.parent = parent,
-		.generation = 1,
-	};
-}
-
 static void add_file(struct fill *f, uint64_t dir, uint64_t nr)
 {
-	struct pws_inode i = make_inode(S_IFREG | 0644, dir);
+	struct pws_inode i = pws_meta_inode_new(S_IFREG | 0644, dir, TIME_NS);
 	uint64_t ino = f->next_ino++;
 	char name[32];
 
@@ -123,7 +108,7 @@ static void add_file(struct fill *f, uint64_t dir, uint64_t nr)
 /* A directory and what is in it: one commit. */
 static void add_dir(struct fill *f)
 {
-	struct pws_inode d = make_inode(S_IFDIR | 0755, PWS_ROOT_INO);
+	struct pws_inode d = pws_meta_inode_new(S_IFDIR | 0755, PWS_ROOT_INO, TIME_NS);
 	uint64_t dir = f->next_ino++, nr = PW_MIN(f->files - f->made, (uint64_t)DIR_FILES);
 	struct row *r;
 	char name[32];
