@@ -38,6 +38,31 @@ void rig_fini(struct rig *r)
 	vloop_free(r->loop);
 }
 
+int rig_set_up(void **state, uint64_t seed)
+{
+	struct rig *r = malloc(sizeof(*r));
+
+	vrandom_seed(seed);
+	rig_init(r);
+	*state = r;
+	return 0;
+}
+
+int rig_tear_down(void **state)
+{
+	rig_fini(*state);
+	free(*state);
+	return 0;
+}
+
+struct pws_kv_stats rig_stats(const struct rig *r)
+{
+	struct pws_kv_stats s;
+
+	pws_kv_get_stats(r->kv, &s);
+	return s;
+}
+
 void rig_open(struct rig *r)
 {
 	index_store_use(r->store);

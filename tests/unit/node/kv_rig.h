@@ -49,8 +49,12 @@ struct rig {
 
 void rig_init(struct rig *r);
 void rig_fini(struct rig *r);
+/* Around one test: *@state is a rig of its own, and random numbers begin at @seed. */
+int rig_set_up(void **state, uint64_t seed);
+int rig_tear_down(void **state);
 /* Opens the engine on what is there; checks that it opens. */
 void rig_open(struct rig *r);
+struct pws_kv_stats rig_stats(const struct rig *r);
 /* pws_kv_stop(), close. Return: what stop said. */
 int rig_stop(struct rig *r);
 /* The process is killed, or the power goes; the engine is gone, disk and index are as after that.

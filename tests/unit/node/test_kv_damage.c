@@ -4,7 +4,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -13,19 +12,7 @@
 
 static int set_up(void **state)
 {
-	struct rig *r = calloc(1, sizeof(*r));
-
-	vrandom_seed(3);
-	rig_init(r);
-	*state = r;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	rig_fini(*state);
-	free(*state);
-	return 0;
+	return rig_set_up(state, 3);
 }
 
 static void test_seal__damage_of_the_last_commit_is_told(void **state)
@@ -94,7 +81,7 @@ static void test_open__lost_index_is_told(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, rig_tear_down)
 		RIG_TEST(test_seal__damage_of_the_last_commit_is_told),
 		RIG_TEST(test_open__older_index_is_told),
 		RIG_TEST(test_open__lost_index_is_told),

@@ -5,7 +5,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -16,27 +15,7 @@
 
 static int set_up(void **state)
 {
-	struct rig *r = calloc(1, sizeof(*r));
-
-	vrandom_seed(11);
-	rig_init(r);
-	*state = r;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	rig_fini(*state);
-	free(*state);
-	return 0;
-}
-
-static struct pws_kv_stats stats_of(struct rig *r)
-{
-	struct pws_kv_stats s;
-
-	pws_kv_get_stats(r->kv, &s);
-	return s;
+	return rig_set_up(state, 11);
 }
 
 static void test_commit__visible_at_once_done_when_flushed(void **state)
@@ -70,8 +49,8 @@ static void test_commit__many_share_a_flush(void **state)
 	for (uint32_t i = 0; i < 200; i++)
 		last = rig_put(r, i % RIG_KEYS, 100);
 	rig_wait(r, last);
-	assert_true(stats_of(r).flushes <= 4);
-	assert_int_equal(stats_of(r).commits, 200);
+	assert_true(rig_stats(r).flushes <= 4);
+	assert_int_equal(rig_stats(r).commits, 200);
 	for (uint32_t i = 0; i < r->nr; i++)
 		assert_true(r->all[i]->told);
 }
@@ -94,7 +73,7 @@ static void test_interval__done_when_written_flushed_in_time(void **state)
 	assert_int_equal(r->kv->ops->media_seq(r->kv), 1);
 	/* and nothing is flushed for nobody */
 	vloop_advance(r->loop, 10 * PW_NS_PER_S);
-	assert_int_equal(stats_of(r).flushes, 1);
+	assert_int_equal(rig_stats(r).flushes, 1);
 }
 
 static void test_interval__sync_commit_is_flushed_at_once(void **state)
@@ -307,7 +286,7 @@ static void test_checkpoint__reads_see_all_three_places(void **state)
 	for (uint32_t i = 0; i < 30; i++)
 		rig_put(r, i, 50);
 	vloop_advance(r->loop, 40 * PW_NS_PER_S);
-	assert_int_equal(stats_of(r).checkpoints, 1); /* 0..29 in the index */
+	assert_int_equal(rig_stats(r).checkpoints, 1); /* 0..29 in the index */
 	assert_int_equal(r->store->applies, 2);	      /* one at open */
 	r->store->hold = true;
 	for (uint32_t i = 20; i < 40; i++)
@@ -317,10 +296,10 @@ static void test_checkpoint__reads_see_all_three_places(void **state)
 	for (uint32_t i = 10; i < 35; i++)
 		i % 4 ? rig_put(r, i, 70) : rig_del(r, i);
 	rig_check(r);
-	assert_int_equal(stats_of(r).checkpoints, 1);
+	assert_int_equal(rig_stats(r).checkpoints, 1);
 	r->store->hold = false;
 	vloop_advance(r->loop, 100 * PW_NS_PER_S);
-	assert_int_equal(stats_of(r).checkpoints, 3);
+	assert_int_equal(rig_stats(r).checkpoints, 3);
 	rig_check(r);
 }
 
@@ -449,7 +428,7 @@ static void test_failed_checkpoint__no_space_is_tried_again(void **state)
 	rig_put(r, 1, 10);
 	r->store->fail = -ENOSPC;
 	vloop_advance(r->loop, 40 * PW_NS_PER_S);
-	assert_int_equal(stats_of(r).checkpoints, 1);
+	assert_int_equal(rig_stats(r).checkpoints, 1);
 	rig_wait(r, rig_put(r, 2, 10));
 	assert_int_equal(r->all[1]->c.err, 0);
 	assert_int_equal(rig_stop(r), 0);
@@ -497,7 +476,7 @@ static void test_stop__everything_is_in_the_index(void **state)
 		r->disk = d;
 	}
 	rig_open(r);
-	assert_int_equal(stats_of(r).replayed, 0);
+	assert_int_equal(rig_stats(r).replayed, 0);
 	rig_check(r);
 }
 
@@ -519,7 +498,7 @@ static void test_open__other_place_of_the_journal_is_refused(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, rig_tear_down)
 		RIG_TEST(test_commit__visible_at_once_done_when_flushed),
 		RIG_TEST(test_commit__many_share_a_flush),
 		RIG_TEST(test_interval__done_when_written_flushed_in_time),

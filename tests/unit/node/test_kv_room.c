@@ -3,37 +3,15 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
+#include <stddef.h>
 
 #include <cmocka.h>
-
-#include "common/random.h"
 
 #include "kv_rig.h"
 
 static int set_up(void **state)
 {
-	struct rig *r = calloc(1, sizeof(*r));
-
-	vrandom_seed(11);
-	rig_init(r);
-	*state = r;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	rig_fini(*state);
-	free(*state);
-	return 0;
-}
-
-static struct pws_kv_stats stats_of(struct rig *r)
-{
-	struct pws_kv_stats s;
-
-	pws_kv_get_stats(r->kv, &s);
-	return s;
+	return rig_set_up(state, 11);
 }
 
 static void test_index_full__adding_fails_removing_works(void **state)
@@ -84,7 +62,7 @@ static void test_index_full__not_by_estimate(void **state)
 		rig_wait(r, c);
 		assert_int_equal(c->c.err, 0);
 	}
-	assert_true(stats_of(r).checkpoints >= 1);
+	assert_true(rig_stats(r).checkpoints >= 1);
 	rig_check(r);
 	assert_int_equal(rig_stop(r), 0);
 }
@@ -99,13 +77,13 @@ static void test_index_full__asks_again(void **state)
 	rig_open(r);
 	assert_false(r->kv->ops->has_room(r->kv));
 	vloop_advance(r->loop, 10 * PW_NS_PER_S);
-	nr = stats_of(r).checkpoints;
+	nr = rig_stats(r).checkpoints;
 	assert_in_range(nr, 5, 12);
 	r->store->room = PW_GIB;
 	vloop_advance(r->loop, 2 * PW_NS_PER_S);
-	nr = stats_of(r).checkpoints;
+	nr = rig_stats(r).checkpoints;
 	vloop_advance(r->loop, 100 * PW_NS_PER_S);
-	assert_int_equal(stats_of(r).checkpoints, nr);
+	assert_int_equal(rig_stats(r).checkpoints, nr);
 	r->store->room = 30 * PW_MIB;
 	rig_check(r);
 	assert_int_equal(rig_stop(r), 0);
@@ -114,7 +92,7 @@ static void test_index_full__asks_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define RIG_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, rig_tear_down)
 		RIG_TEST(test_index_full__adding_fails_removing_works),
 		RIG_TEST(test_index_full__not_by_estimate),
 		RIG_TEST(test_index_full__asks_again),
