@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/addr.h"
+
 /* Probes of a way that is better than the one in use, and of others. */
 #define PROBE_SOON_NS (2 * PW_NS_PER_S)
 #define PROBE_NS (15 * PW_NS_PER_S)
@@ -59,11 +61,6 @@ const char *pwc_rail_state_name(enum pwc_rail_state s)
 
 /* What is known -------------------------------------------------------------------------------- */
 
-static void text_of(const char *ip, uint16_t port, char *buf, size_t len)
-{
-	snprintf(buf, len, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip, port);
-}
-
 static bool is_address(const char *host)
 {
 	uint8_t b[16];
@@ -93,7 +90,7 @@ int pwc_rails_add(struct pwc_rails *t, const char *host, uint16_t port, const ch
 	if (!*host || strlen(host) >= sizeof(r->host) || strlen(local) >= sizeof(r->local))
 		return -EINVAL;
 	if (is_address(host))
-		text_of(host, port, addr, sizeof(addr));
+		pw_addr_host_port(host, port, addr, sizeof(addr));
 	r = *addr ? find(t, addr, local) : NULL;
 	if (r) {
 		if (!*r->local)
@@ -185,7 +182,7 @@ static void drop_withdrawn(struct pwc_rails *t, const struct pw_rail_addr *list,
 			char ip[INET6_ADDRSTRLEN], addr[sizeof(r->addr)];
 
 			ip_text(list[j].addr, ip, sizeof(ip));
-			text_of(ip, list[j].port, addr, sizeof(addr));
+			pw_addr_host_port(ip, list[j].port, addr, sizeof(addr));
 			told = !strcmp(r->addr, addr);
 		}
 		if (!told)
@@ -202,7 +199,7 @@ void pwc_rails_offer(struct pwc_rails *t, const struct pw_rail_addr *list, uint3
 		char ip[INET6_ADDRSTRLEN], local[INET6_ADDRSTRLEN], addr[64];
 
 		ip_text(a->addr, ip, sizeof(ip));
-		text_of(ip, a->port, addr, sizeof(addr));
+		pw_addr_host_port(ip, a->port, addr, sizeof(addr));
 		for (uint32_t j = 0; j < nr_locals; j++) {
 			if (!in_network(a->addr, &locals[j]) ||
 			    (is_loopback(a->addr) && !over_loopback(t)))
@@ -289,6 +286,14 @@ static void note_error(struct pwc_rail_way *w, uint64_t now, int err, const char
 	snprintf(w->why, sizeof(w->why), "%s", why);
 }
 
+static void note_answer(struct pwc_rail_way *w)
+{
+	w->doubtful = false;
+	w->misses = 0;
+	w->err = 0;
+	w->why[0] = 0;
+}
+
 void pwc_rails_up(struct pwc_rails *t, uint64_t now, const char *addr)
 {
 	struct pwc_rail *r = &t->rail[t->cur.rail];
@@ -299,10 +304,7 @@ void pwc_rails_up(struct pwc_rails *t, uint64_t now, const char *addr)
 	w->state = PWC_RAIL_UP;
 	w->since_ns = now;
 	w->good_since_ns = now;
-	w->doubtful = false;
-	w->misses = 0;
-	w->err = 0;
-	w->why[0] = 0;
+	note_answer(w);
 	for (uint32_t n = 0; n < t->nr * PWC_NR_WAYS; n++) {
 		w = pwc_rails_way(t, pick_nr(n));
 		w->probe_ns = PW_MAX(w->probe_ns, now + PROBE_SOON_NS);
@@ -390,10 +392,7 @@ void pwc_rails_probed(struct pwc_rails *t, struct pwc_pick p, uint64_t now, int 
 	} else {
 		set_state(w, PWC_RAIL_UP, now);
 		w->good_since_ns = w->good_since_ns ? w->good_since_ns : now;
-		w->doubtful = false;
-		w->misses = 0;
-		w->err = 0;
-		w->why[0] = 0;
+		note_answer(w);
 	}
 	w->probe_ns = now + every;
 }

@@ -15,6 +15,8 @@ struct pw_addr_lookup;
 
 /* "10.0.0.1:7470" or "[fe80::1]:7470" */
 void pw_addr_text(const struct sockaddr *sa, char *buf, size_t len);
+/* The same of a host, an address or a name, and a port. */
+void pw_addr_host_port(const char *host, uint16_t port, char *buf, size_t len);
 
 /* @host as an address, no name. Return: 0; -ENOENT it is none; -ENOMEM. freeaddrinfo(@ret). */
 int pw_addr_literal(const char *host, uint16_t port, struct addrinfo **ret);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/addr.h"
 #include "common/local_addr.h"
 #include "common/log.h"
 #include "common/rdma_why.h"
@@ -94,16 +95,16 @@ uint16_t pws_listen_port(const struct pws_node *n)
 void pws_listen_text(const struct pws_node *n, char *buf, size_t len)
 {
 	bool open = pws_listen_is_open(n);
+	char one[PWS_HOST_MAX + 16];
 	size_t pos = 0;
 
 	*buf = 0;
 	for (uint32_t i = 0; i < n->listen.nr && pos < len; i++) {
 		const struct pws_listen_addr *a = &n->listen.addr[i];
 
-		pos += (size_t)snprintf(buf + pos, len - pos,
-					strchr(a->at.host, ':') ? "%s[%s]:%u" : "%s%s:%u",
-					i ? ", " : "", a->at.host,
-					open ? pws_listen_addr_port(a) : a->at.port);
+		pw_addr_host_port(a->at.host, open ? pws_listen_addr_port(a) : a->at.port, one,
+				  sizeof(one));
+		pos += (size_t)snprintf(buf + pos, len - pos, "%s%s", i ? ", " : "", one);
 	}
 }
 

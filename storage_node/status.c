@@ -7,10 +7,10 @@
 #include "storage_node/status.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "common/addr.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/uring.h"
@@ -128,8 +128,8 @@ static json_t *address_json(const struct pws_listen_addr *a)
 	json_t *o = json_object();
 	char text[PWS_HOST_MAX + 16];
 
-	snprintf(text, sizeof(text), strchr(a->at.host, ':') ? "[%s]:%u" : "%s:%u", a->at.host,
-		 a->tcp || a->rdma ? pws_listen_addr_port(a) : a->at.port);
+	pw_addr_host_port(a->at.host, a->tcp || a->rdma ? pws_listen_addr_port(a) : a->at.port,
+			  text, sizeof(text));
 	set_str(o, "address", text);
 	set_bool(o, "tcp", a->tcp);
 	set_bool(o, "rdma", a->rdma);
