@@ -12,7 +12,13 @@
 #include "common/fault.h"
 #include "common/xprt_rdma_impl.h"
 
-#define RESOLVE_MS 2000
+#define ROUTE_MS 2000
+/* The kernel asks the network for the address of the peer's device, and looks again when it is told
+ * of the answer or when the time is over (drivers/infiniband/core/addr.c). An answer that comes
+ * before it listens, as over veth or from a host that is near, is found only then: so the first
+ * tries are short. Together they take 3.15 s. */
+#define RESOLVE_FIRST_MS 50
+#define RESOLVE_TRIES 6u
 /* READs under way each way; more wait in the queue of the device. */
 #define READS_MAX 16
 /* Of rdma_cm: the peer's consumer said no; the reasons of the network have other numbers. */
@@ -57,7 +63,7 @@ static void resolve_route(struct pw_rdma *x)
 {
 	int err = PW_FAULT_ERR("rdma.route", -EHOSTUNREACH);
 
-	if (!err && x->v->cm_resolve_route(x->id, RESOLVE_MS))
+	if (!err && x->v->cm_resolve_route(x->id, ROUTE_MS))
 		err = pw_verbs_err();
 	if (err)
 		pw_rdma_failf(x, err, "no route to %s: %s", x->peer, strerror(-err));
@@ -70,7 +76,9 @@ void pw_rdma_try_next(struct pw_rdma *x)
 	struct sockaddr *src = x->local.ss_family ? (struct sockaddr *)&x->local : NULL;
 	int err = -EADDRNOTAVAIL;
 
-	for (; x->addr; x->addr = x->addr->ai_next) {
+	for (; x->addr; x->addr = x->addr->ai_next, x->resolve_tries = 0) {
+		int ms = RESOLVE_FIRST_MS << x->resolve_tries;
+
 		if (x->id)
 			x->v->cm_destroy_id(x->id);
 		x->id = NULL;
@@ -83,7 +91,7 @@ void pw_rdma_try_next(struct pw_rdma *x)
 		if (err)
 			continue;
 		x->state = PW_RDMA_ADDR;
-		if (!x->v->cm_resolve_addr(x->id, src, x->addr->ai_addr, RESOLVE_MS))
+		if (!x->v->cm_resolve_addr(x->id, src, x->addr->ai_addr, ms))
 			return;
 		err = pw_verbs_err();
 	}
@@ -91,9 +99,16 @@ void pw_rdma_try_next(struct pw_rdma *x)
 		      "transport=tcp needs none)", x->peer, strerror(-err));
 }
 
-/* The id of this try can go only when its event has gone back. */
-static void next_addr(struct pw_rdma *x)
+/* No answer yet: the same one again; otherwise the next. The id of this try can go only when its
+ * event has gone back. */
+static void next_addr(struct pw_rdma *x, int status)
 {
+	if (status == -ETIMEDOUT && ++x->resolve_tries < RESOLVE_TRIES) {
+		x->try_next = true;
+		pw_loop_ready(x->loop, &x->ready);
+		return;
+	}
+	x->resolve_tries = 0;
 	x->addr = x->addr->ai_next;
 	if (!x->addr) {
 		pw_rdma_failf(x, -ENODEV, "no RDMA device reaches %s (ibv_devices lists them; "
@@ -157,7 +172,7 @@ void pw_rdma_on_cm_event(struct pw_rdma *x, const struct rdma_cm_event *e)
 		connect_now(x);
 		return;
 	case RDMA_CM_EVENT_ADDR_ERROR:
-		next_addr(x);
+		next_addr(x, e->status);
 		return;
 	case RDMA_CM_EVENT_ESTABLISHED:
 		established(x, e);

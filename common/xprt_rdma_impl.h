@@ -163,7 +163,8 @@ struct pw_rdma {
 
 	struct pw_addr_lookup *lookup; /* shared with a thread; NULL: none runs */
 	struct addrinfo *addrs, *addr; /* owns; the one that is being tried */
-	bool try_next; /* the one before it is no use */
+	uint32_t resolve_tries; /* of addr, without an answer */
+	bool try_next; /* the one before it is no use, or has no answer yet */
 	struct sockaddr_storage local; /* to connect from; family 0: any */
 	struct rdma_event_channel *cm; /* owns */
 	struct rdma_cm_id *id; /* owns */

@@ -21,6 +21,16 @@ rails_node n store=memory memory=256MiB
 start_client c "$TMPDIR/mnt" io_uring=on
 wait_for 20 "rails_nr rdma | grep -qx 2" || fail "not two rails with RDMA"
 rails_settle
+# an answer that came before the kernel listened for it was once found after two seconds
+never_failed() {
+	client_says c status nodes 0 rails | /usr/bin/python3 -c '
+import json, sys
+rails = [r for r in json.load(sys.stdin) if r["transport"] == "rdma"]
+if any(r["failures"] for r in rails):
+    print(rails, file=sys.stderr)
+sys.exit(not all(r["state"] == "up" and not r["failures"] for r in rails))'
+}
+wait_for 20 never_failed || fail "a way over RDMA failed, or stays unproved, with both cables in"
 is_rdma || fail "not over RDMA: $(client_says c status transport_reason)"
 rails_load_start
 rails_pull "$(rails_link)"

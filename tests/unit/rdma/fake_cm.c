@@ -225,6 +225,10 @@ int fake_resolve_addr(struct rdma_cm_id *ib, struct sockaddr *src, struct sockad
 	memcpy(&ib->route.addr.src_storage, src ? src : dst, size_of(dst));
 	*port_in(&ib->route.addr.src_addr) = 0;
 	err = PW_FAULT_ERR("fake.addr_error", -ETIMEDOUT);
+	if (!err && fake_opts.unanswered) {
+		fake_opts.unanswered--;
+		err = -ETIMEDOUT;
+	}
 	if (!err && (!is_local(dst) || !has_device()))
 		err = -ENODEV;
 	if (!err)

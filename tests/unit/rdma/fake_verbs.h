@@ -30,6 +30,7 @@ struct fake_opts {
 	bool no_library; /* pw_verbs_get() says -ENOSYS */
 	bool gid_gone; /* the port has another address than before */
 	bool no_device; /* the libraries are there, a device is not */
+	uint32_t unanswered; /* so many addresses are asked for without an answer in time */
 	bool blackhole; /* connection requests get lost */
 	bool hold; /* no packet leaves or arrives */
 	bool rnr_allowed; /* a hostile peer may send more than there are receive buffers for */

@@ -475,6 +475,26 @@ static void test_no_device__is_what_the_reason_says(void **state)
 	assert_non_null(strstr(client.why, "no RDMA device"));
 }
 
+/* The kernel may miss the answer to its question for the address: once that cost two seconds. */
+static void test_missed_address__is_asked_for_again(void **state)
+{
+	fake_opts.unanswered = 5;
+	rig_connect_pair();
+	call_all(20000, 20000);
+	finish_calls();
+	assert_int_equal(fake_opts.unanswered, 0);
+}
+
+static void test_address_without_an_answer__is_given_up(void **state)
+{
+	fake_opts.unanswered = 100;
+	rig_client_connect("127.0.0.1", 7470);
+	run_until(client_closed);
+	assert_int_equal(client.err, -ENODEV);
+	assert_in_range(fake_opts.unanswered, 90, 98);
+	fake_opts.unanswered = 0;
+}
+
 static void test_lost_request__is_a_timeout(void **state)
 {
 	struct pw_xprt_listener *l;
@@ -521,6 +541,8 @@ int main(void)
 		TEST(test_peer_closes__what_it_said_before_arrives),
 		TEST(test_no_library__says_so_at_once),
 		TEST(test_no_device__is_what_the_reason_says),
+		TEST(test_missed_address__is_asked_for_again),
+		TEST(test_address_without_an_answer__is_given_up),
 		TEST(test_lost_request__is_a_timeout),
 	};
 
