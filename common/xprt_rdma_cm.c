@@ -103,13 +103,10 @@ void pw_rdma_try_next(struct pw_rdma *x)
  * event has gone back. */
 static void next_addr(struct pw_rdma *x, int status)
 {
-	if (status == -ETIMEDOUT && ++x->resolve_tries < RESOLVE_TRIES) {
-		x->try_next = true;
-		pw_loop_ready(x->loop, &x->ready);
-		return;
+	if (status != -ETIMEDOUT || ++x->resolve_tries == RESOLVE_TRIES) {
+		x->resolve_tries = 0;
+		x->addr = x->addr->ai_next;
 	}
-	x->resolve_tries = 0;
-	x->addr = x->addr->ai_next;
 	if (!x->addr) {
 		pw_rdma_failf(x, -ENODEV, "no RDMA device reaches %s (ibv_devices lists them; "
 			      "transport=tcp needs none)", x->peer);
