@@ -13,7 +13,7 @@
 
 #include "common/list.h"
 
-#define PW_MEM_MAX_AREAS 16u
+#define PW_MEM_MAX_AREAS 64u
 
 struct pw_mem_area {
 	uint8_t *base; /* borrowed until it is withdrawn; NULL: this place is free */

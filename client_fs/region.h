@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* region.h -- memory that applications have handed to this mount, to send from and to receive into
+ *
+ *	FREE -> [ADDING ->] LIVE -> ENDING -> FREE
+ *	             \______________/
+ *
+ * A region is a memfd whose size is sealed, mapped here once. It begins with its application's
+ * wish and ends with its application's wish or death; its memory is kept until the kernel, every
+ * request and every transport have let go. Ids are small and reused; a key that cannot be guessed
+ * goes with each, so that who is not told of a region cannot name it.
+ *
+ * What an application does to its memory harms only itself. The file cannot shrink, its pages
+ * cannot be punched out (both sealed) and are all there before the region begins, so that nothing
+ * here meets a page that is missing. Bytes that change while a request is under way arrive with
+ * their old or new value: checksums are made by the node, over what has arrived there, and
+ * nowhere else.
+ * Thread: the loop's own.      Allocates: never.      Must not know: sockets, FUSE.
+ */
+#ifndef PWC_REGION_H
+#define PWC_REGION_H
+
+#include <sys/types.h>
+
+#include "common/loop.h"
+#include "common/sm.h"
+
+/* As many as can be announced to the transports, beside the memory of the mount itself. */
+#define PWC_REGIONS_MAX 56u
+
+enum pwc_region_state {
+	PWC_REGION_FREE,
+	PWC_REGION_ADDING, /* the kernel is asked to know it; it may use it before it says so */
+	PWC_REGION_LIVE,
+	PWC_REGION_ENDING, /* nothing new begins; the kernel and requests let go one by one */
+	PWC_REGION_NR_STATES
+};
+
+struct pwc_region;
+struct pwc_regions;
+
+/* One application, for as long as it is connected. */
+struct pwc_region_owner {
+	uint32_t uid;
+	pid_t pid;
+	uint32_t nr;	/* regions, those that end included */
+	uint64_t bytes; /* in them */
+	/* ADDING is over, @r is LIVE; from the loop. */
+	void (*on_live)(struct pwc_region_owner *o, struct pwc_region *r);
+};
+
+struct pwc_region {
+	struct pw_sm sm;
+	struct pwc_regions *t;
+	uint32_t id; /* index in the table */
+	uint64_t key;
+	struct pwc_region_owner *owner; /* borrowed; NULL: it is gone */
+	uint32_t uid;			/* of the owner, also when that is gone */
+	pid_t pid;
+	uint8_t *base; /* owns the mapping */
+	size_t len;    /* bytes */
+	off_t off;     /* in the file */
+	dev_t dev;     /* which file */
+	ino_t ino;
+	bool huge;	/* of huge pages */
+	uint32_t users; /* requests under way */
+	bool in_kernel; /* REG_FD was taken, or may be */
+	int kernel_err; /* why not; 0 */
+	uint64_t reads, writes, bytes_read, bytes_written;
+};
+
+/* The kernel's own table of regions. Each call that returns 0 is followed by
+ * pwc_region_on_kernel(), never from within. */
+struct pwc_region_kernel {
+	/* To know it as @r->id. @fd: borrowed until it is answered. */
+	int (*reg)(void *owner, struct pwc_region *r, int fd);
+	/* To forget it; asked again until it has. */
+	int (*unreg)(void *owner, struct pwc_region *r);
+	void *owner;
+};
+
+struct pwc_regions {
+	struct pw_loop *loop;
+	const struct pwc_region_kernel *kernel; /* NULL: it has no such table */
+	struct pw_timer timer;			/* asks the kernel again */
+	uint32_t max_owner;			/* regions of one application */
+	uint64_t max_bytes_owner, max_bytes;
+	uint32_t nr;
+	uint64_t bytes;
+	uint64_t added, refused,
+		refused_io; /* refused_io: requests that named no region of theirs */
+	void (*on_idle)(struct pwc_regions *t); /* may be NULL: the last one is gone */
+	struct pwc_region region[PWC_REGIONS_MAX];
+};
+
+/* @kernel: NULL or borrowed for life. Limits of bytes come from the memory of this machine. */
+void pwc_regions_init(struct pwc_regions *t, struct pw_loop *loop,
+		      const struct pwc_region_kernel *kernel);
+/* nr is 0. */
+void pwc_regions_fini(struct pwc_regions *t);
+
+/* Bytes of [@off, @off + @len) of a file that @o wants to hand over. */
+struct pwc_region_ask {
+	int fd; /* borrowed; while the region is ADDING it must stay open */
+	off_t off;
+	size_t len;
+};
+
+/**
+ * pwc_region_add - take memory over
+ * @ret:     LIVE, or ADDING and then @o->on_live() follows
+ * @ret_why: text for the application when it fails, with what to do
+ *
+ * Seals the file with F_SEAL_FUTURE_WRITE: who wants to write to it has it mapped by now.
+ * Return: 0; -EINVAL no memfd, or not these bytes; -EPERM seals; -EEXIST the file is a region
+ * already; -ENOSPC a limit; -ENOMEM.
+ */
+int pwc_region_add(struct pwc_regions *t, struct pwc_region_owner *o,
+		   const struct pwc_region_ask *ask, struct pwc_region **ret, char *ret_why,
+		   size_t why_len);
+
+/* Nothing new begins; the region is FREE when the last user has let go, perhaps before this
+ * returns. Idempotent. */
+void pwc_region_end(struct pwc_region *r);
+/* Ends all of @o's; none refers to it afterwards. */
+void pwc_regions_end_owner(struct pwc_regions *t, struct pwc_region_owner *o);
+/* Every owner is gone and so is the kernel's connection: it knows nothing any more, and what it
+ * still answers does not matter. Nothing is added afterwards. */
+void pwc_regions_end_all(struct pwc_regions *t);
+
+/* By what an application says, LIVE or ENDING; NULL: no such region, or not @uid's. */
+struct pwc_region *pwc_region_find(struct pwc_regions *t, uint32_t id, uint64_t key, uint32_t uid);
+/* By what the kernel says. NULL: not one that it can know. */
+struct pwc_region *pwc_region_of_kernel(struct pwc_regions *t, uint64_t id);
+
+/* NULL: [@off, @off + @len) does not lie in it. */
+static inline uint8_t *pwc_region_mem(const struct pwc_region *r, uint64_t off, uint64_t len)
+{
+	return off > r->len || len > r->len - off ? NULL : r->base + off;
+}
+
+/* A request uses its memory, from now on until put. */
+static inline void pwc_region_hold(struct pwc_region *r)
+{
+	r->users++;
+}
+void pwc_region_put(struct pwc_region *r);
+
+/* The answer of the kernel to reg(): 0 or -errno; to unreg(): -ENOENT gone, else ask again. */
+void pwc_region_on_kernel(struct pwc_region *r, int res);
+
+const char *pwc_region_state_name(const struct pwc_region *r);
+
+#endif
