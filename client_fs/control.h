@@ -20,6 +20,8 @@ struct pwc_shard;
 
 /* @ret: at least 108 bytes. Names that would not fit end with a hash instead. */
 void pwc_control_path(const char *dir, char *ret, size_t len);
+/* Of the socket of region_sock.h, beside it. */
+void pwc_control_region_path(const char *dir, char *ret, size_t len);
 
 /* Listens. Return: 0 or -errno; a user without rights in /run has no socket, which is not an
  * error. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control_path.c -- the name of a mount's control socket */
 #include <stdio.h>
+#include <string.h>
 #include <sys/un.h>
 
 #include "client_fs/control.h"
@@ -11,12 +12,12 @@ static bool is_plain(char c)
 	       c == '_' || c == ':' || c == '.';
 }
 
-void pwc_control_path(const char *dir, char *ret, size_t len)
+static void make_path(const char *prefix, const char *dir, char *ret, size_t len)
 {
-	static const char prefix[] = PWC_CONTROL_DIR "/mount-", suffix[] = ".sock";
+	static const char suffix[] = ".sock";
 	const size_t max = PW_MIN(len, sizeof(((struct sockaddr_un *)NULL)->sun_path)) - 1;
 	uint64_t hash = 0xcbf29ce484222325ull;
-	size_t n = sizeof(prefix) - 1;
+	size_t n = strlen(prefix);
 	char name[4 * 4096 + 1];
 	size_t k = 0;
 
@@ -40,4 +41,14 @@ void pwc_control_path(const char *dir, char *ret, size_t len)
 	else
 		snprintf(ret, len, "%s%.40s-%016llx%s", prefix, name, (unsigned long long)hash,
 			 suffix);
+}
+
+void pwc_control_path(const char *dir, char *ret, size_t len)
+{
+	make_path(PWC_CONTROL_DIR "/mount-", dir, ret, len);
+}
+
+void pwc_control_region_path(const char *dir, char *ret, size_t len)
+{
+	make_path(PWC_CONTROL_DIR "/regions-", dir, ret, len);
 }

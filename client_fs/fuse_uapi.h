@@ -453,6 +453,24 @@ struct fuse_notify_inval_inode_out {
 
 #define FUSE_UNIQUE_RESEND (1ULL << 63)
 
+#define FUSE_IOCTL_DIR		(1 << 4)
+
+struct fuse_ioctl_in {
+	uint64_t	fh;
+	uint32_t	flags;
+	uint32_t	cmd;
+	uint64_t	arg;
+	uint32_t	in_size;
+	uint32_t	out_size;
+};
+
+struct fuse_ioctl_out {
+	int32_t		result;
+	uint32_t	flags;
+	uint32_t	in_iovs;
+	uint32_t	out_iovs;
+};
+
 /*
  * FUSE over io_uring
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* notify.c -- a queue, a thread, one kind of message: attributes are old */
+/* notify.c -- a queue, a thread, one kind of message: what you know is old */
 #include "client_fs/notify.h"
 
 #include <errno.h>
@@ -9,9 +9,13 @@
 #include "common/fault.h"
 #include "common/log.h"
 
-static void send_inval(int fd, uint64_t ino)
+static void send_inval(int fd, const struct pwc_notify_job *job)
 {
-	struct fuse_notify_inval_inode_out out = { .ino = ino, .off = -1 };
+	struct fuse_notify_inval_inode_out out = {
+		.ino = job->ino,
+		.off = job->len ? (int64_t)job->off : -1,
+		.len = (int64_t)job->len,
+	};
 	struct fuse_out_header h = {
 		.len = sizeof(h) + sizeof(out),
 		.error = FUSE_NOTIFY_INVAL_INODE,
@@ -48,7 +52,7 @@ static void *run(void *arg)
 		if (!n->first)
 			n->last = &n->first;
 		pthread_mutex_unlock(&n->lock);
-		send_inval(n->fd, job->ino);
+		send_inval(n->fd, job);
 		job->msg.fn = on_back;
 		pw_loop_post(n->loop, &job->msg);
 		pthread_mutex_lock(&n->lock);
@@ -91,7 +95,7 @@ void pwc_notify_stop(struct pwc_notify *n)
 	n->running = false;
 }
 
-void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job)
+static void queue(struct pwc_notify *n, struct pwc_notify_job *job)
 {
 	job->next = NULL;
 	pthread_mutex_lock(&n->lock);
@@ -99,4 +103,15 @@ void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job)
 	n->last = &job->next;
 	pthread_cond_signal(&n->more);
 	pthread_mutex_unlock(&n->lock);
+}
+
+void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job)
+{
+	job->off = job->len = 0;
+	queue(n, job);
+}
+
+void pwc_notify_inval_data(struct pwc_notify *n, struct pwc_notify_job *job)
+{
+	queue(n, job);
 }

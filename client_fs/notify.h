@@ -18,7 +18,8 @@ struct pwc_notify_job {
 	struct pw_loop_msg msg; /* the loop's while it comes back */
 	struct pwc_notify_job *next; /* in the thread's queue */
 	uint64_t ino;
-	void (*done)(struct pwc_notify_job *job); /* on the loop thread; attributes are forgotten */
+	uint64_t off, len; /* bytes whose cached pages are old, too; len 0: none */
+	void (*done)(struct pwc_notify_job *job); /* on the loop thread; it is forgotten */
 };
 
 struct pwc_notify {
@@ -40,5 +41,7 @@ void pwc_notify_stop(struct pwc_notify *n);
 
 /* @job: ino and done are set; borrowed until done(). */
 void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job);
+/* The same for attributes and the pages of off and len. */
+void pwc_notify_inval_data(struct pwc_notify *n, struct pwc_notify_job *job);
 
 #endif

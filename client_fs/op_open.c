@@ -35,7 +35,10 @@ static void answer_open(struct pwc_req *r)
 	const struct fuse_open_in *in = r->op_in;
 	uint32_t open_flags = fopen_flags(r->sh, in->flags, r->aux);
 
-	*(struct fuse_open_out *)r->out = (struct fuse_open_out){ .open_flags = open_flags };
+	*(struct fuse_open_out *)r->out = (struct fuse_open_out){
+		.fh = in->flags, /* for op_ioctl.c */
+		.open_flags = open_flags,
+	};
 	pwc_req_end(r, 0, sizeof(struct fuse_open_out));
 }
 
@@ -150,7 +153,10 @@ static void on_created(struct pwc_call *c, int err, const struct pw_cmd *rsp, ui
 	keep = pwc_opens_add(&r->sh->opens, rsp->attr.attr.ino, rsp->attr.attr.change);
 	if (may_write(in->flags))
 		pwc_opens_writer(&r->sh->opens, rsp->attr.attr.ino, true);
-	*open = (struct fuse_open_out){ .open_flags = fopen_flags(r->sh, in->flags, keep) };
+	*open = (struct fuse_open_out){
+		.fh = in->flags,
+		.open_flags = fopen_flags(r->sh, in->flags, keep),
+	};
 	pwc_entry_fill(r->sh, &rsp->attr.attr, entry);
 	pwc_req_end(r, 0, sizeof(*entry) + sizeof(*open));
 }

@@ -16,38 +16,46 @@ static void on_read(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 
 	(void)rsp;
 	if (!err)
-		r->sh->stats.bytes_read[r->path] += out_len;
+		r->sh->stats.bytes_read[pwc_req_path(r)] += out_len;
 	pwc_req_end(r, err, out_len);
 }
 
-void pwc_op_read_start(struct pwc_req *r)
+int pwc_op_read_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done_fn *done)
 {
-	const struct fuse_read_in *in = r->op_in;
 	struct pwc_leg leg[PWC_LEGS_MAX];
 	struct pw_cmd *cmd;
-	uint32_t len = in->size;
+	uint32_t len = d->len;
 	int nr;
 
-	if (in->offset >= PW_FILE_MAX || !len) {
-		pwc_req_end(r, 0, 0);
-		return;
-	}
-	len = (uint32_t)PW_MIN((uint64_t)len, PW_FILE_MAX - in->offset);
-	if (len > r->out_max || len > pwc_shard_max_io(r->sh)) {
-		pwc_req_end(r, -EIO, 0); /* more than INIT allowed: the kernel does not do it */
-		return;
-	}
-	nr = pwc_placement_map(&r->sh->layout, r->nodeid, in->offset, len, leg);
-	if (nr != 1) { /* UNTESTED: a mount has one node so far */
-		pwc_req_end(r, nr < 0 ? nr : -EIO, 0);
-		return;
-	}
+	if (d->off >= PW_FILE_MAX || !len)
+		return -ENODATA;
+	len = (uint32_t)PW_MIN((uint64_t)len, PW_FILE_MAX - d->off);
+	nr = pwc_placement_map(&r->sh->layout, r->nodeid, d->off, len, leg);
+	if (nr != 1) /* UNTESTED: a mount has one node so far */
+		return nr < 0 ? nr : -EIO;
 	cmd = pwc_req_cmd(r, PW_OP_READ);
 	cmd->io.ino = r->nodeid;
 	cmd->io.off = leg[0].off;
 	cmd->io.len = leg[0].len;
 	cmd->io.cred = (struct pw_cred){ r->uid, r->gid };
-	r->call.out = r->out;
+	r->call.out = d->mem;
 	r->call.out_max = len;
-	pwc_req_call(r, on_read);
+	pwc_req_call(r, done);
+	return 0;
+}
+
+void pwc_op_read_start(struct pwc_req *r)
+{
+	const struct fuse_read_in *in = r->op_in;
+	struct pwc_data d = { in->offset, in->size, 0, r->out };
+	int err;
+
+	/* more than INIT allowed: the kernel does not do it */
+	if (in->offset < PW_FILE_MAX &&
+	    (in->size > r->out_max || in->size > pwc_shard_max_io(r->sh)))
+		err = -EIO;
+	else
+		err = pwc_op_read_send(r, &d, on_read);
+	if (err)
+		pwc_req_end(r, err == -ENODATA ? 0 : err, 0);
 }

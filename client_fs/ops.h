@@ -25,9 +25,28 @@ struct pwc_op {
 /* NULL: an opcode that this version does not know. */
 const struct pwc_op *pwc_op_get(uint32_t opcode);
 
+/* Bytes of a file, and where they are or will be in this process. */
+struct pwc_data {
+	uint64_t off; /* in the file */
+	uint32_t len;
+	uint32_t flags; /* of a write: PW_IO_* */
+	uint8_t *mem; /* borrowed until the call is done */
+};
+typedef void pwc_call_done_fn(struct pwc_call *c, int err, const struct pw_cmd *rsp,
+			      uint32_t out_len);
+
 /* op_read.c, op_write.c */
 void pwc_op_read_start(struct pwc_req *r);
 void pwc_op_write_start(struct pwc_req *r);
+/* The call to the node. Return: 0; -errno, nothing was sent; of a read -ENODATA: no file can have
+ * bytes there. */
+int pwc_op_read_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done_fn *done);
+int pwc_op_write_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done_fn *done);
+/* What PW_IO_* the flags of an open file mean. */
+uint32_t pwc_op_write_flags(uint32_t open_flags);
+
+/* op_ioctl.c */
+void pwc_op_ioctl_start(struct pwc_req *r);
 
 /* op_meta.c */
 void pwc_op_lookup_start(struct pwc_req *r);

@@ -149,6 +149,19 @@ static int read_cache(struct reader *r)
 	return 0;
 }
 
+static int read_zc(struct reader *r)
+{
+	if (!strcmp(r->value, "auto"))
+		r->o->zc = PWC_ZC_AUTO;
+	else if (!strcmp(r->value, "require"))
+		r->o->zc = PWC_ZC_REQUIRE;
+	else if (!strcmp(r->value, "off"))
+		r->o->zc = PWC_ZC_OFF;
+	else
+		return complain(r, "zc=%s: auto, require or off is expected", r->value);
+	return 0;
+}
+
 static int read_transport(struct reader *r)
 {
 	if (!strcmp(r->value, "auto"))
@@ -284,6 +297,7 @@ static const struct option options[] = {
 	{ "attr_timeout", read_attr_timeout, true },
 	{ "io_uring", read_io_uring, true },
 	{ "cache", read_cache, true },
+	{ "zc", read_zc, true },
 	{ "transport", read_transport, true },
 	{ "rails", read_rails, true },
 	{ "max_io", read_max_io, true },

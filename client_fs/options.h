@@ -25,6 +25,13 @@ enum pwc_cache {
 	PWC_CACHE_NONE, /* every call asks the node */
 };
 
+/* Buffers that applications have registered. */
+enum pwc_zc {
+	PWC_ZC_AUTO,
+	PWC_ZC_REQUIRE, /* and the kernel finds them by itself, or do not mount */
+	PWC_ZC_OFF, /* none are taken */
+};
+
 /* Besides HOST of what is mounted. */
 enum pwc_rails_mode {
 	PWC_RAILS_AUTO, /* what the node tells, where this host has an address in that network */
@@ -47,6 +54,7 @@ struct pwc_options {
 	uint32_t timeout_ms; /* 0: wait for ever */
 	enum pwc_io_uring io_uring;
 	enum pwc_cache cache;
+	enum pwc_zc zc;
 	enum pw_transport transport;
 	enum pwc_rails_mode rails_mode;
 	struct pwc_rail_opt rails[PWC_RAIL_OPTS_MAX]; /* port 0: that of HOST */

@@ -26,6 +26,8 @@
 #include "common/random.h"
 
 #define MAX_PER_OWNER 16u
+/* somebody else must be able to have some */
+#define MAX_PER_USER  (PWC_REGIONS_MAX / 2)
 /* How often a region that ends is looked at: nobody waits for it but its own application. */
 #define ASK_AGAIN_NS  (5 * PW_NS_PER_MS)
 #define PAGE_BYTES    4096u
@@ -51,12 +53,20 @@ static void arm(struct pwc_regions *t)
 		pw_timer_arm(t->loop, &t->timer, pw_loop_now(t->loop) + ASK_AGAIN_NS);
 }
 
+static void close_fd(struct pwc_region *r)
+{
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+}
+
 static void check_ended(struct pwc_region *r)
 {
 	struct pwc_regions *t = r->t;
 
 	if (r->sm.state != PWC_REGION_ENDING || r->in_kernel || r->users)
 		return;
+	close_fd(r);
 	pw_mem_withdraw(r->base);
 	munmap(r->base, r->len);
 	r->base = NULL;
@@ -160,6 +170,7 @@ static void go_live(struct pwc_region *r)
 
 void pwc_region_on_kernel(struct pwc_region *r, int res)
 {
+	close_fd(r);
 	switch (r->sm.state) {
 	case PWC_REGION_ADDING:
 		r->in_kernel = res >= 0;
@@ -185,6 +196,15 @@ void pwc_region_on_kernel(struct pwc_region *r, int res)
 	}
 }
 
+static uint32_t count_of_user(const struct pwc_regions *t, uint32_t uid)
+{
+	uint32_t nr = 0;
+
+	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++)
+		nr += t->region[i].sm.state != PWC_REGION_FREE && t->region[i].uid == uid;
+	return nr;
+}
+
 static int check_limits(const struct pwc_regions *t, const struct pwc_region_owner *o, size_t len,
 			char *why, size_t why_len)
 {
@@ -196,6 +216,9 @@ static int check_limits(const struct pwc_regions *t, const struct pwc_region_own
 				"a process can have %u regions: make fewer, "
 				"larger ones",
 				t->max_owner);
+	if (o->uid && count_of_user(t, o->uid) >= t->max_user)
+		return complain(why, why_len, -ENOSPC, "a user can have %u regions of this mount",
+				t->max_user);
 	if (len > t->max_bytes_owner - PW_MIN(o->bytes, t->max_bytes_owner))
 		return complain(why, why_len, -ENOSPC, "a process can have %llu MiB in regions",
 				(unsigned long long)(t->max_bytes_owner / PW_MIB));
@@ -322,7 +345,7 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 		err = err ? err : -errno;
 		return complain(why, why_len, err, "the mount cannot map it: %s", pw_err_text(err));
 	}
-	/* a child would keep pages that hardware writes to; a core dump has no business with them */
+	/* a child would keep pages that hardware writes to; a core dump has no use for them */
 	madvise(p, ask->len, MADV_DONTFORK);
 	madvise(p, ask->len, MADV_DONTDUMP);
 	err = seal(ask->fd, why, why_len);
@@ -335,9 +358,12 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	if (t->kernel) {
 		pw_sm_move(&r->sm, PWC_REGION_ADDING, 0);
 		r->in_kernel = true;
-		err = t->kernel->reg(t->kernel->owner, r, ask->fd);
+		/* its number is looked at later, when the application may be gone */
+		r->fd = fcntl(ask->fd, F_DUPFD_CLOEXEC, 3);
+		err = r->fd < 0 ? -errno : t->kernel->reg(t->kernel->owner, r);
 	}
 	if (!t->kernel || err) {
+		close_fd(r);
 		r->in_kernel = false;
 		r->kernel_err = err ? err : r->kernel_err;
 		go_live(r);
@@ -384,12 +410,14 @@ void pwc_regions_init(struct pwc_regions *t, struct pw_loop *loop,
 
 	*t = (struct pwc_regions){ .loop = loop, .kernel = kernel };
 	t->max_owner = MAX_PER_OWNER;
+	t->max_user = MAX_PER_USER;
 	t->max_bytes = ram / 2;
 	t->max_bytes_owner = ram / 4;
 	pw_timer_init(&t->timer, on_timer);
 	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++) {
 		t->region[i].t = t;
 		t->region[i].id = i;
+		t->region[i].fd = -1;
 		pw_sm_init(&t->region[i].sm, &region_type, PWC_REGION_FREE);
 	}
 }

@@ -59,6 +59,7 @@ struct pwc_region {
 	uint8_t *base; /* owns the mapping */
 	size_t len;    /* bytes */
 	off_t off;     /* in the file */
+	int fd;	       /* owns, while the kernel's answer to reg() is awaited; -1 */
 	dev_t dev;     /* which file */
 	ino_t ino;
 	bool huge;	/* of huge pages */
@@ -71,8 +72,8 @@ struct pwc_region {
 /* The kernel's own table of regions. Each call that returns 0 is followed by
  * pwc_region_on_kernel(), never from within. */
 struct pwc_region_kernel {
-	/* To know it as @r->id. @fd: borrowed until it is answered. */
-	int (*reg)(void *owner, struct pwc_region *r, int fd);
+	/* To know the bytes of @r->fd as @r->id. */
+	int (*reg)(void *owner, struct pwc_region *r);
 	/* To forget it; asked again until it has. */
 	int (*unreg)(void *owner, struct pwc_region *r);
 	void *owner;
@@ -82,7 +83,7 @@ struct pwc_regions {
 	struct pw_loop *loop;
 	const struct pwc_region_kernel *kernel; /* NULL: it has no such table */
 	struct pw_timer timer;			/* asks the kernel again */
-	uint32_t max_owner;			/* regions of one application */
+	uint32_t max_owner, max_user; /* regions of one application, of one user but root */
 	uint64_t max_bytes_owner, max_bytes;
 	uint32_t nr;
 	uint64_t bytes;
@@ -100,7 +101,7 @@ void pwc_regions_fini(struct pwc_regions *t);
 
 /* Bytes of [@off, @off + @len) of a file that @o wants to hand over. */
 struct pwc_region_ask {
-	int fd; /* borrowed; while the region is ADDING it must stay open */
+	int fd; /* borrowed */
 	off_t off;
 	size_t len;
 };

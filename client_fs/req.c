@@ -63,7 +63,7 @@ static const struct pwc_op ops[] = {
 	[FUSE_CREATE] = NATIVE("create", sizeof(struct fuse_create_in), 1, pwc_op_create_start),
 	[FUSE_BMAP] = NONE("bmap"),
 	[FUSE_DESTROY] = LIBFUSE("destroy", 0, 0),
-	[FUSE_IOCTL] = NONE("ioctl"),
+	[FUSE_IOCTL] = NATIVE("ioctl", sizeof(struct fuse_ioctl_in), 0, pwc_op_ioctl_start),
 	[FUSE_POLL] = NONE("poll"),
 	[FUSE_FALLOCATE] = NONE("fallocate"),
 	[FUSE_READDIRPLUS] = LIBFUSE("readdirplus", sizeof(struct fuse_read_in), 0),
@@ -158,7 +158,7 @@ void pwc_req_start(struct pwc_req *r)
 	if (pw_unlikely(r->sh->interrupts.nr_early))
 		pwc_interrupt_check_early(&r->sh->interrupts, r);
 	st->requests[r->opcode < PWC_NR_OPS ? r->opcode : 0]++;
-	st->by_path[r->path]++;
+	st->by_path[pwc_req_path(r)]++;
 	if (r->path == PWC_PATH_DEV)
 		st->fallbacks[r->sh->use_ring ? PWC_FALLBACK_EARLY : PWC_FALLBACK_NO_RING]++;
 	err = check(r, op);
@@ -236,7 +236,12 @@ void pwc_req_end(struct pwc_req *r, int err, uint32_t out_len)
 
 void pwc_req_free(struct pwc_req *r)
 {
+	struct pwc_region *region = r->region;
+
+	r->region = NULL;
 	pw_sm_move(&r->sm, PWC_REQ_FREE, 0);
+	if (region)
+		pwc_region_put(region);
 }
 
 void pwc_req_done_plain(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)

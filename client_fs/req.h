@@ -16,6 +16,7 @@
 #include "client_fs/fuse_uapi.h"
 #include "client_fs/notify.h"
 #include "client_fs/peer.h"
+#include "client_fs/region.h"
 #include "client_fs/stats.h"
 #include "common/sm.h"
 
@@ -48,6 +49,9 @@ struct pwc_req {
 	uint32_t in_len;
 	uint8_t *out; /* where the answer goes; may be the same memory as @in */
 	uint32_t out_max;
+	/* Held until the answer: @in of a WRITE, @out of a READ lies there, or what an IOCTL moves;
+	 * NULL: none of this request's payload does. */
+	struct pwc_region *region;
 
 	bool calling; /* the call is out */
 	bool interrupted; /* its caller has a signal: see shard.c */
@@ -73,6 +77,7 @@ static inline void pwc_req_take_head(struct pwc_req *r, const struct fuse_in_hea
 	r->uid = h->uid;
 	r->gid = h->gid;
 	r->pid = h->pid;
+	r->region = NULL;
 }
 
 /**
@@ -87,6 +92,12 @@ int pwc_req_parse(struct pwc_req *r, uint8_t *buf, uint32_t len) PW_WARN_UNUSED;
 static inline bool pwc_req_is_free(const struct pwc_req *r)
 {
 	return r->sm.state == PWC_REQ_FREE;
+}
+
+/* How its payload travels. */
+static inline enum pwc_path pwc_req_path(const struct pwc_req *r)
+{
+	return r->region ? PWC_PATH_REG : r->path;
 }
 
 /* For the operations

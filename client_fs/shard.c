@@ -21,6 +21,7 @@
 
 #include "client_fs/control.h"
 #include "client_fs/fuse_param.h"
+#include "client_fs/region_sock.h"
 #include "client_fs/shard_stop.h"
 #include "common/err.h"
 #include "common/fault.h"
@@ -79,6 +80,12 @@ void pwc_shard_fail(struct pwc_shard *sh, int code, const char *fmt, ...)
 
 static void serve(struct pwc_shard *sh)
 {
+	if (sh->o->zc == PWC_ZC_REQUIRE && !sh->regions.kernel) {
+		pwc_shard_fail(sh, PW_EXIT_ERROR,
+			       "zc=require: this kernel does not find registered buffers by "
+			       "itself; with zc=auto pw_pread() and pw_pwrite() use them");
+		return;
+	}
 	pw_sm_move(&sh->sm, PWC_SHARD_SERVING, sh->use_ring);
 	sh->mounted_at_ns = pw_loop_realtime(sh->loop);
 	if (sh->o->readahead)
@@ -290,6 +297,8 @@ static void mount_now(struct pwc_shard *sh)
 		err = pwc_notify_start(&sh->notify, sh->loop, sh->mnt.fd);
 	if (!err)
 		err = pwc_control_new(&sh->control, sh);
+	if (!err && sh->o->zc != PWC_ZC_OFF)
+		err = pwc_region_sock_new(&sh->region_sock, sh);
 	if (err)
 		pwc_shard_fail(sh, PW_EXIT_ERROR, "cannot start: %s", pw_err_text(err));
 }
@@ -453,6 +462,7 @@ int pwc_shard_new(struct pwc_shard **ret, const struct pwc_options *o,
 	if (err)
 		goto free_opens;
 	pwc_interrupt_init(&sh->interrupts, sh);
+	pwc_regions_init(&sh->regions, sh->loop, NULL);
 	*ret = sh;
 	return 0;
 
@@ -473,6 +483,7 @@ void pwc_shard_free(struct pwc_shard *sh)
 		return;
 	pwc_notify_stop(&sh->notify);
 	pwc_interrupt_fini(&sh->interrupts);
+	pwc_regions_fini(&sh->regions);
 	pwc_gone_fini(&sh->gone);
 	pwc_opens_fini(&sh->opens);
 	pwc_peer_free(sh->peer);

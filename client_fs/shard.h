@@ -23,10 +23,12 @@
 #include "client_fs/options.h"
 #include "client_fs/peer.h"
 #include "client_fs/placement.h"
+#include "client_fs/region.h"
 #include "client_fs/stats.h"
 #include "common/uring.h"
 
 struct pwc_control;
+struct pwc_region_sock;
 
 enum pwc_shard_state {
 	PWC_SHARD_NEW,
@@ -97,6 +99,8 @@ struct pwc_shard {
 	uint32_t stop_requests;
 
 	struct pwc_control *control;
+	struct pwc_regions regions;
+	struct pwc_region_sock *region_sock; /* NULL: zc=off, or no rights in /run */
 	uint64_t mounted_at_ns; /* realtime */
 	int exit_code; /* enum pw_exit */
 	char why[256]; /* text with exit_code */

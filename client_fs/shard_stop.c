@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "client_fs/control.h"
+#include "client_fs/region_sock.h"
 #include "client_fs/shard.h"
 #include "common/err.h"
 #include "common/log.h"
@@ -182,6 +183,7 @@ void pwc_shard_begin_stop(struct pwc_shard *sh)
 	pw_sm_move(&sh->sm, PWC_SHARD_STOPPING, (uint32_t)sh->exit_code);
 	pw_ready_cancel(&sh->settle);
 	pwc_control_stop(sh->control);
+	pwc_region_sock_stop(sh->region_sock);
 	if (sh->dev.started)
 		pwc_dev_stop(&sh->dev, on_dev_closed);
 	if (sh->signals_on)
@@ -202,11 +204,15 @@ void pwc_shard_check_stopped(struct pwc_shard *sh)
 {
 	if (sh->sm.state != PWC_SHARD_STOPPING || !sh->peer_stopped || sh->dev.started ||
 	    sh->signals_on || sh->ring.nr_out || is_any_busy(sh) ||
-	    !pwc_control_is_stopped(sh->control))
+	    !pwc_control_is_stopped(sh->control) || !pwc_region_sock_is_stopped(sh->region_sock))
 		return;
+	/* no request is under way, and the kernel has nothing of ours any more */
+	pwc_regions_end_all(&sh->regions);
 	pw_sm_move(&sh->sm, PWC_SHARD_STOPPED, 0);
 	pwc_control_free(sh->control);
 	sh->control = NULL;
+	pwc_region_sock_free(sh->region_sock);
+	sh->region_sock = NULL;
 	pw_timer_cancel(sh->loop, &sh->timer);
 	pw_loop_stop(sh->loop);
 }

@@ -12,6 +12,7 @@
 enum pwc_path {
 	PWC_PATH_POOL, /* FUSE ring: one copy by the kernel, into the arena */
 	PWC_PATH_DEV, /* /dev/fuse: one copy by the kernel, into the arena */
+	PWC_PATH_REG, /* it lay in a region of the application: no copy */
 	PWC_NR_PATHS
 };
 

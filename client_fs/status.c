@@ -15,6 +15,7 @@
 static const char *const path_names[PWC_NR_PATHS] = {
 	[PWC_PATH_POOL] = "pool",
 	[PWC_PATH_DEV] = "dev",
+	[PWC_PATH_REG] = "reg",
 };
 static const char *const fallback_names[PWC_NR_FALLBACKS] = {
 	[PWC_FALLBACK_NO_RING] = "no_ring",
@@ -235,6 +236,18 @@ static json_t *paths_json(const struct pwc_stats *st)
 	return j;
 }
 
+static json_t *regions_json(const struct pwc_regions *t)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "count", num(t->nr));
+	json_object_set_new(j, "bytes", num(t->bytes));
+	json_object_set_new(j, "added", num(t->added));
+	json_object_set_new(j, "refused", num(t->refused));
+	json_object_set_new(j, "refused_requests", num(t->refused_io));
+	return j;
+}
+
 static json_t *loop_json(const struct pwc_shard *sh)
 {
 	struct pw_loop_stats st;
@@ -249,17 +262,21 @@ static json_t *loop_json(const struct pwc_shard *sh)
 	return j;
 }
 
-/* Copies per payload byte: one by the kernel between application and arena, and what a transport
+/* Copies per payload byte: one by the kernel between application and arena, none for what lay in a
+ * region, and what a transport
  * had to move after a wrong guess. Operations on data move nothing themselves. */
 static void set_copies(json_t *j, const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
 {
 	const struct pwc_stats *st = &sh->stats;
-	uint64_t payload = 0, user = peer->conn.copied_bytes;
+	uint64_t payload = 0, kernel = 0, user = peer->conn.copied_bytes;
 
-	for (uint32_t i = 0; i < PWC_NR_PATHS; i++)
+	for (uint32_t i = 0; i < PWC_NR_PATHS; i++) {
 		payload += st->bytes_read[i] + st->bytes_written[i];
+		if (i != PWC_PATH_REG)
+			kernel += st->bytes_read[i] + st->bytes_written[i];
+	}
 	json_object_set_new(j, "payload_bytes", num(payload));
-	json_object_set_new(j, "copied_bytes", num(payload + user));
+	json_object_set_new(j, "copied_bytes", num(kernel + user));
 	json_object_set_new(j, "user_copied_bytes", num(user));
 }
 
@@ -276,6 +293,7 @@ json_t *pwc_stats_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "requests", requests_json(st));
 	json_object_set_new(j, "paths", paths_json(st));
 	set_copies(j, sh, &peer);
+	json_object_set_new(j, "regions", regions_json(&sh->regions));
 	for (uint32_t i = 0; i < PWC_NR_FALLBACKS; i++)
 		json_object_set_new(fallbacks, fallback_names[i], num(st->fallbacks[i]));
 	json_object_set_new(j, "fallbacks", fallbacks);

@@ -95,6 +95,11 @@ void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job)
 	job->done(job);
 }
 
+void pwc_notify_inval_data(struct pwc_notify *n, struct pwc_notify_job *job)
+{
+	pwc_notify_inval_attr(n, job);
+}
+
 /* -------------------------------------------------------------------------------------------- the
  * node */
 
@@ -125,6 +130,12 @@ enum pwc_peer_state pwc_peer_state(const struct pwc_peer *p)
 {
 	(void)p;
 	return PWC_PEER_UP;
+}
+
+const char *pwc_peer_transport(const struct pwc_peer *p)
+{
+	(void)p;
+	return "tcp";
 }
 
 static uint32_t fill_page(struct pwc_call *c)
@@ -216,6 +227,17 @@ static void do_init(void)
 	assert(sh->mnt.init_done);
 }
 
+/* One that requests can name: id 0, key 0. */
+static void make_region(void)
+{
+	struct pwc_region *r = &sh->regions.region[0];
+
+	r->len = 8 * 4096;
+	r->base = calloc(1, r->len);
+	assert(r->base);
+	r->sm.state = PWC_REGION_LIVE;
+}
+
 static void set_up(void)
 {
 	static struct pwc_options o = { .source = "fuzz:1:/", .attr_timeout_ms = 1000 };
@@ -244,6 +266,7 @@ static void set_up(void)
 	err = pwc_mount_attach(&sh->mnt, open("/dev/null", O_RDWR | O_CLOEXEC));
 	assert(!err);
 	do_init();
+	make_region();
 }
 
 /* As /dev/fuse gives it: one run of bytes. */
@@ -296,6 +319,7 @@ static void one_request(uint8_t mode, uint8_t opcode, const uint8_t *bytes, uint
 	run_all();
 	assert(nr_replies == 1);
 	assert(pwc_req_is_free(&req));
+	assert(!sh->regions.region[0].users);
 	assert(!sh->opens.nr_reserved && !sh->opens.nr_releasing);
 }
 

@@ -33,10 +33,10 @@ static struct {
 	int refuse; /* at once */
 } kernel;
 
-static int on_reg(void *owner, struct pwc_region *r, int fd)
+static int on_reg(void *owner, struct pwc_region *r)
 {
 	(void)owner;
-	assert_true(fd >= 0);
+	assert_true(fcntl(r->fd, F_GET_SEALS) > 0);
 	if (kernel.refuse)
 		return kernel.refuse;
 	kernel.regs++;
@@ -243,9 +243,13 @@ static void test_add__limits_of_one_and_of_all(void **state)
 	struct pwc_region *r;
 
 	(void)state;
+	must_add(&app, LEN);
+	must_add(&app, LEN);
+	t.max_user = 2;
+	assert_int_equal(add(&other, file(LEN, SIZE_SEALS, true), 0, LEN, &r), -ENOSPC);
+	assert_non_null(strstr(why, "a user"));
+	t.max_user = 50;
 	t.max_owner = 2;
-	must_add(&app, LEN);
-	must_add(&app, LEN);
 	r = NULL;
 	assert_int_equal(add(&app, file(LEN, SIZE_SEALS, true), 0, LEN, &r), -ENOSPC);
 	assert_non_null(strstr(why, "fewer"));
