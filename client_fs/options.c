@@ -11,6 +11,7 @@
 #include "client_fs/options.h"
 #include "common/auth.h"
 #include "common/err.h"
+#include "common/loop.h"
 #include "common/uuid.h"
 
 struct reader {
@@ -261,6 +262,11 @@ static int read_slots(struct reader *r)
 	return read_bounded(r, 1, 2, PW_MAX_SLOTS, &r->o->slots);
 }
 
+static int read_poll_us(struct reader *r)
+{
+	return read_bounded(r, 1, 0, PW_POLL_US_MAX, &r->o->poll_us);
+}
+
 static int read_queue_depth(struct reader *r)
 {
 	return read_bounded(r, 1, 1, 1024, &r->o->queue_depth);
@@ -303,6 +309,7 @@ static const struct option options[] = {
 	{ "max_io", read_max_io, true },
 	{ "slots", read_slots, true },
 	{ "queue_depth", read_queue_depth, true },
+	{ "poll_us", read_poll_us, true },
 	{ "readahead", read_readahead, true },
 	{ "key_file", read_key_file, true },
 	{ "fsid", read_fsid, true },
@@ -503,6 +510,7 @@ int pwc_options_parse(int argc, char **argv, struct pwc_options *ret, char *ret_
 	*ret = (struct pwc_options){
 		.max_io = PWC_MAX_IO_DEFAULT,
 		.slots = PWC_SLOTS_DEFAULT,
+		.poll_us = PW_POLL_US_DEFAULT,
 		.attr_timeout_ms = 1000,
 		.readahead = PWC_READAHEAD_DEFAULT,
 	};

@@ -62,6 +62,7 @@ struct pwc_options {
 	uint32_t max_io; /* bytes */
 	uint32_t slots;
 	uint32_t queue_depth; /* ring entries per queue; 0: chosen by the number of queues */
+	uint32_t poll_us; /* how long queues of RDMA devices are polled; 0: never */
 	uint32_t attr_timeout_ms;
 	uint32_t readahead; /* bytes; 0: the kernel's */
 	char key_file[PATH_MAX];

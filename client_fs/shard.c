@@ -422,6 +422,7 @@ static int make_loop(struct pwc_shard *sh)
 	struct pw_loop_opts o = {
 		.sq_entries = 256,
 		.sqe128 = true,
+		.poll_us = sh->o->poll_us,
 		.max_ios = sh->nr_queues * (sh->depth + 1) + 4 * sh->o->slots + 256,
 	};
 

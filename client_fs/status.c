@@ -256,6 +256,7 @@ static json_t *loop_json(const struct pwc_shard *sh)
 	pw_loop_get_stats(sh->loop, &st);
 	json_object_set_new(j, "turns", num(st.turns));
 	json_object_set_new(j, "sleeps", num(st.sleeps));
+	json_object_set_new(j, "idle_polls", num(st.idle_polls));
 	json_object_set_new(j, "completions", num(st.cqes));
 	json_object_set_new(j, "stale_completions", num(st.stale_cqes));
 	json_object_set_new(j, "submits", num(st.submits));

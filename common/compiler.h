@@ -24,6 +24,16 @@
 #define PW_ROUND_UP(x, to) (((x) + (to)-1) / (to) * (to))
 #define PW_ROUND_DOWN(x, to) ((x) / (to) * (to))
 
+/* In a loop that waits for memory to change. */
+static inline void pw_cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
 #define PW_KIB 1024ull
 #define PW_MIB (1024 * PW_KIB)
 #define PW_GIB (1024 * PW_MIB)

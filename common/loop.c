@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* loop.c -- the turns: completions, timers, ready list, flush, submit or sleep
  *
- *	turn:  reap completions -> due timers -> ready list -> flush hooks
- *	       something is ready for the next turn, or the spin window is open: submit and poll
+ *	turn:  reap completions -> hot pollers -> due timers -> ready list -> flush hooks
+ *	       pollers whose window is over are armed
+ *	       something is ready for the next turn: submit and poll
+ *	       a poller stays hot: submit if there is anything, no system call if not
  *	       else: submit and sleep until a completion or a deadline
  *
  * An object that is made ready while the ready list runs is for the next turn, and so is a timer
@@ -11,6 +13,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -128,6 +131,15 @@ static void on_wake(struct pw_fd *f)
 	}
 }
 
+/* On the only CPU, who polls keeps those away that he waits for. */
+static int nr_cpus(void)
+{
+	cpu_set_t set;
+
+	/* more CPUs than the set has room for are an error, and many */
+	return sched_getaffinity(0, sizeof(set), &set) ? CPU_SETSIZE : CPU_COUNT(&set);
+}
+
 int pw_loop_new(struct pw_loop **ret, const struct pw_loop_opts *o)
 {
 	struct pw_loop *loop = calloc(1, sizeof(*loop));
@@ -140,7 +152,9 @@ int pw_loop_new(struct pw_loop **ret, const struct pw_loop_opts *o)
 	pw_list_init(&loop->flush);
 	pw_list_init(&loop->flushing);
 	loop->now_ns = read_clock(CLOCK_MONOTONIC);
-	loop->spin_ns = o->spin_us * PW_NS_PER_US;
+	pw_list_init(&loop->hot);
+	pw_list_init(&loop->polling);
+	loop->poll_ns = nr_cpus() > 1 ? o->poll_us * PW_NS_PER_US : 0;
 	err = pw_timer_heap_init(&loop->timers);
 	if (err)
 		goto free_loop;
@@ -231,22 +245,30 @@ static bool is_due_again(const struct pw_loop *loop)
 static void run_turn(struct pw_loop *loop)
 {
 	uint32_t n;
+	bool settled;
 
 	loop->stats.turns++;
 	loop->now_ns = read_clock(CLOCK_MONOTONIC);
 	pw_sm_set_now(loop->now_ns);
 	n = pw_ring_reap(loop);
+	n += pw_pollers_run(loop);
 	n += run_timers(loop);
 	n += run_ready(loop);
 	n += run_flush(loop);
-	if (n)
-		loop->spin_until_ns = loop->now_ns + loop->spin_ns;
+	settled = pw_pollers_settle(loop);
 	/* After work a poll of its own would be a system call for nothing: the sleep submits first
 	 * and sleeps only if nothing has completed by then (10 % of a loopback round trip). */
-	if (is_due_again(loop) || loop->now_ns < loop->spin_until_ns)
+	if (!settled || is_due_again(loop)) {
 		pw_ring_poll(loop);
-	else
+	} else if (!pw_list_empty(&loop->hot)) {
+		loop->stats.idle_polls += !n;
+		if (pw_ring_wants_enter(loop))
+			pw_ring_poll(loop);
+		else
+			pw_cpu_relax();
+	} else {
 		pw_ring_sleep(loop, pw_timer_heap_next(&loop->timers));
+	}
 }
 
 int pw_loop_run(struct pw_loop *loop)

@@ -16,6 +16,11 @@
 
 struct pw_loop;
 
+/* How long queues of devices are polled. A queue depth of one over RDMA brings something every 30
+ * to 50 us, of which FUSE takes the most. */
+#define PW_POLL_US_DEFAULT 50
+#define PW_POLL_US_MAX 1000000
+
 /* A deadline inside the object that it guards; that object's fini cancels it. */
 struct pw_timer {
 	uint64_t deadline_ns; /* on pw_loop_now()'s clock */

@@ -32,12 +32,18 @@ struct pw_loop {
 	} spare; /* what pw_io_sqe() returns on a broken ring */
 
 	bool stop;
-	uint64_t spin_ns;
-	uint64_t spin_until_ns;
+	uint64_t poll_ns;
+	struct pw_list hot, polling; /* pw_poller.node; polling: of this turn, not polled yet */
 	struct pw_fd wake; /* eventfd of pw_loop_post() */
 	struct pw_loop_msg *posted; /* atomic; newest first */
 	struct pw_loop_stats stats;
 };
+
+/* poller.c */
+/* Polls the hot ones. Return: what they found. */
+uint32_t pw_pollers_run(struct pw_loop *loop);
+/* Arms those whose window is over. Return: false, one of them has more. */
+bool pw_pollers_settle(struct pw_loop *loop);
 
 /* uring.c */
 int pw_ring_init(struct pw_loop *loop, const struct pw_loop_opts *o);
@@ -46,6 +52,8 @@ void pw_ring_fini(struct pw_loop *loop);
 uint32_t pw_ring_reap(struct pw_loop *loop);
 /* Submits what is queued and lets the kernel post completions, without sleeping. */
 void pw_ring_poll(struct pw_loop *loop);
+/* Is there anything to submit, or anything that the kernel posts only on a system call? */
+bool pw_ring_wants_enter(const struct pw_loop *loop);
 /* The only sleep: until a completion or the deadline (UINT64_MAX: none). */
 void pw_ring_sleep(struct pw_loop *loop, uint64_t deadline_ns);
 

@@ -52,8 +52,9 @@ int pw_ring_init(struct pw_loop *loop, const struct pw_loop_opts *o)
 	/* The best first; older kernels refuse what they do not know with -EINVAL.
 	 * UNTESTED: all but the first, on a kernel that takes it. */
 	static const unsigned int flags[] = {
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
+		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SINGLE_ISSUER |
+			IORING_SETUP_DEFER_TASKRUN,
+		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_COOP_TASKRUN,
 		0,
 	};
 	int err = PW_FAULT_ERR("loop.ring", -ENOMEM);
@@ -109,6 +110,15 @@ static int check_enter(struct pw_loop *loop, int res)
 void pw_ring_poll(struct pw_loop *loop)
 {
 	check_enter(loop, io_uring_submit_and_get_events(&loop->ring));
+}
+
+/* With DEFER_TASKRUN a completion is posted by a system call of ours: the kernel says in the flags
+ * that one waits for that, or that completions found no room (io_uring_setup(2)). */
+bool pw_ring_wants_enter(const struct pw_loop *loop)
+{
+	return io_uring_sq_ready(&loop->ring) ||
+	       __atomic_load_n(loop->ring.sq.kflags, __ATOMIC_RELAXED) &
+		       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
 void pw_ring_sleep(struct pw_loop *loop, uint64_t deadline_ns)

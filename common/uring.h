@@ -17,7 +17,7 @@ struct pw_loop_opts {
 	uint32_t cq_entries; /* 0: four times sq_entries */
 	bool sqe128; /* FUSE over io_uring needs 128-byte submission entries */
 	uint32_t max_ios; /* size of the pw_io table */
-	uint32_t spin_us; /* after work, poll for so long before sleeping; 0: poll once */
+	uint32_t poll_us; /* see pw_poller; 0, or one CPU: never polled without an event */
 };
 
 /* One submission at a time, or one multishot; its owner keeps it until the last completion. */
@@ -65,6 +65,27 @@ void pw_flush_init(struct pw_flush *f, void (*flush)(struct pw_flush *f));
 void pw_loop_on_flush(struct pw_loop *loop, struct pw_flush *f);
 void pw_flush_cancel(struct pw_flush *f);
 
+/* A queue in memory that somebody else fills, as a device does its completion queue. It is polled
+ * in every turn while its entries come close together (poll_us), with no system call in between,
+ * and else armed, so that the next entry makes a descriptor readable; see poller.c. Loop thread
+ * only. */
+struct pw_poller {
+	struct pw_list node; /* of the loop's hot ones; on no list: armed */
+	uint64_t last_ns; /* when something came */
+	uint32_t streak; /* entries in a row, each soon after the one before */
+	/* Takes what is there, at most a budget. Return: how much. */
+	uint32_t (*poll)(struct pw_poller *p);
+	/* The next entry is to bring an event. Looks once more after that. Return: false, something
+	 * was there, or is there still: polled again. */
+	bool (*arm)(struct pw_poller *p);
+};
+/* Polled from this turn on. */
+void pw_poller_start(struct pw_loop *loop, struct pw_poller *p,
+		     uint32_t (*poll)(struct pw_poller *p), bool (*arm)(struct pw_poller *p));
+void pw_poller_stop(struct pw_poller *p); /* idempotent */
+/* Its event came, or there is another reason to look: polled in this turn or the next one. */
+void pw_poller_wake(struct pw_loop *loop, struct pw_poller *p);
+
 struct io_uring *pw_loop_ring(struct pw_loop *loop);
 
 /* Return: 0; -ENOSPC when the table is full. */
@@ -100,6 +121,7 @@ struct pw_loop_stats {
 	uint64_t turns, cqes, stale_cqes;
 	uint64_t submits; /* system calls: polls and sleeps */
 	uint64_t sleeps; /* of them those that were allowed to sleep */
+	uint64_t idle_polls; /* turns without any work that did not sleep, for a pw_poller */
 };
 void pw_loop_get_stats(const struct pw_loop *loop, struct pw_loop_stats *ret);
 

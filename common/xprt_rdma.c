@@ -86,6 +86,7 @@ static void step_close(struct pw_rdma *x)
 	x->lookup = NULL;
 	if (x->qp && !pw_rdma_qp_drain(x))
 		return;
+	pw_poller_stop(&x->cq_poller);
 	if (x->cq_watched)
 		pw_fd_stop(&x->cq_fd, on_cq_unwatched);
 	if (x->cm_watched)
@@ -109,8 +110,6 @@ static void step(struct pw_ready *r)
 	} else if (x->try_next) {
 		x->try_next = false;
 		pw_rdma_try_next(x);
-	} else {
-		pw_rdma_cq_work(x);
 	}
 }
 
@@ -168,6 +167,7 @@ int pw_rdma_new(struct pw_loop *loop, const struct pw_verbs *v, bool node, struc
 	x->node = node;
 	pw_ready_init(&x->ready, step);
 	pw_list_init(&x->dev_node);
+	pw_list_init(&x->cq_poller.node);
 	pw_rdma_tx_init(x);
 	*ret = x;
 	return 0;

@@ -185,7 +185,8 @@ void pw_rdma_on_cm_event(struct pw_rdma *x, const struct rdma_cm_event *e)
 		return;
 	case RDMA_CM_EVENT_DISCONNECTED:
 		/* what it said before it left is on the queue already */
-		pw_rdma_cq_work(x);
+		if (x->cq)
+			pw_rdma_poll(x);
 		pw_rdma_failf(x, -ECONNRESET, "closed by the peer");
 		return;
 	default:

@@ -159,7 +159,7 @@ struct pw_rdma {
 	bool unproved; /* a post failed half way: what is on the queue has no signal behind it */
 	int err;
 	char why[192];
-	struct pw_ready ready; /* steps the close, or goes on polling */
+	struct pw_ready ready; /* steps the close, or tries the next address */
 
 	struct pw_addr_lookup *lookup; /* shared with a thread; NULL: none runs */
 	struct addrinfo *addrs, *addr; /* owns; the one that is being tried */
@@ -178,9 +178,9 @@ struct pw_rdma {
 	struct ibv_comp_channel *channel; /* owns */
 	struct ibv_cq *cq; /* owns */
 	struct ibv_qp *qp; /* owns; id->qp */
+	struct pw_poller cq_poller;
 	uint32_t unacked; /* events of the completion queue */
 	bool armed;
-	bool more; /* polling stopped at its budget */
 	struct pw_rdma_limits limits;
 	uint32_t max_inline;
 
@@ -296,8 +296,10 @@ void pw_rdma_todo(struct pw_rdma *x, struct pw_rdma_slot *s, int todo);
 
 /* xprt_rdma_rx.c */
 int pw_rdma_rx_post(struct pw_rdma *x, struct pw_rdma_in *in, uint32_t nr);
-/* Polls, arms, polls once more. */
-void pw_rdma_cq_work(struct pw_rdma *x);
+/* Has x->cq polled from now on, until pw_poller_stop() and pw_fd_stop(). Return: 0; -errno. */
+int pw_rdma_watch_cq(struct pw_rdma *x);
+/* Takes what is on the completion queue, at most a budget. Return: how much. */
+uint32_t pw_rdma_poll(struct pw_rdma *x);
 /* Jobs of slots on the client, when they are done. */
 void pw_rdma_window_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err);
 void pw_rdma_read_done(struct pw_rdma *x, struct pw_rdma_job *j, int err);

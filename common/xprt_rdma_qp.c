@@ -108,15 +108,6 @@ void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots)
 
 /* Queues -------------------------------------------------------------------------------------- */
 
-static void on_cq_fd(struct pw_fd *f)
-{
-	struct pw_rdma *x = pw_container_of(f, struct pw_rdma, cq_fd);
-
-	pw_rdma_cq_work(x);
-	if (x->closing)
-		pw_loop_ready(x->loop, &x->ready);
-}
-
 static int make_cq(struct pw_rdma *x, uint32_t depth)
 {
 	int err = PW_FAULT_ERR("rdma.cq", -ENOMEM);
@@ -131,14 +122,7 @@ static int make_cq(struct pw_rdma *x, uint32_t depth)
 	x->cq = x->v->create_cq(x->id->verbs, (int)depth, NULL, x->channel, 0);
 	if (!x->cq)
 		return pw_verbs_err();
-	err = pw_fd_start(x->loop, &x->cq_fd, x->channel->fd, on_cq_fd);
-	if (err)
-		return err;
-	x->cq_watched = true;
-	/* here and not with the first turn: the first completion brings an event */
-	err = -ibv_req_notify_cq(x->cq, 0);
-	x->armed = !err;
-	return err;
+	return pw_rdma_watch_cq(x);
 }
 
 static int make_qp(struct pw_rdma *x)
@@ -227,9 +211,8 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 		 * what we post behind that stays there without an error. */
 		if (x->pd->dev->iwarp)
 			x->broken = true;
-		pw_rdma_cq_work(x);
-	} else if (x->more) {
-		pw_rdma_cq_work(x);
+		pw_rdma_poll(x);
+		pw_poller_wake(x->loop, &x->cq_poller);
 	}
 	return x->broken || (!x->rx.out && x->tx.completed == x->tx.posted &&
 			     pw_list_empty(&x->tx.reading));

@@ -6,6 +6,11 @@
  * opened (unless the node's SEND has ended it), and for a read of its payload. Its buffer is held
  * until then.
  *
+ * The completion queue is armed for every entry, not for solicited ones only: soft-RoCE and
+ * soft-iWARP bring no event then for a send that failed (rxe_comp.c, siw_qp.c of Linux 7.3), and a
+ * peer that is gone would be noticed by its silence only. A busy connection is polled (poller.c)
+ * and has no events at all.
+ *
  * What can fail: a malformed message, a payload where none was allowed, a completion with an error.
  * All of it ends the connection.
  */
@@ -331,7 +336,7 @@ static void on_received(struct pw_rdma *x, const struct ibv_wc *wc)
 
 /* Completions --------------------------------------------------------------------------------- */
 
-static int poll_batch(struct pw_rdma *x)
+static uint32_t poll_batch(struct pw_rdma *x)
 {
 	struct ibv_wc wc[POLL_BATCH];
 	int n = ibv_poll_cq(x->cq, POLL_BATCH, wc);
@@ -347,7 +352,7 @@ static int poll_batch(struct pw_rdma *x)
 		else
 			on_received(x, &wc[i]);
 	}
-	return n;
+	return (uint32_t)n;
 }
 
 static void take_events(struct pw_rdma *x)
@@ -365,36 +370,58 @@ static void take_events(struct pw_rdma *x)
 	}
 }
 
-void pw_rdma_cq_work(struct pw_rdma *x)
+uint32_t pw_rdma_poll(struct pw_rdma *x)
 {
-	uint32_t total = 0;
-	bool asked = false;
-	int n;
+	uint32_t total = 0, n;
 
-	if (!x->cq)
-		return;
-	x->more = false;
-	take_events(x);
-	for (;;) {
-		n = poll_batch(x);
-		total += (uint32_t)n;
-		if (n == POLL_BATCH && total < POLL_BUDGET)
-			continue;
-		if (total >= POLL_BUDGET) {
-			/* other connections have their turn, too */
-			x->more = true;
-			pw_loop_ready(x->loop, &x->ready);
-			return;
-		}
-		/* arm, then poll once more: what came in between brings no event */
-		if (asked || x->broken)
-			break;
-		asked = true;
-		if (!x->armed && ibv_req_notify_cq(x->cq, 0)) {
-			x->broken = true;
-			pw_rdma_failf(x, -EIO, "the completion queue brings no events");
-			break;
-		}
-		x->armed = true;
+	/* other connections have their turn, too */
+	do {
+		n = x->broken ? 0 : poll_batch(x);
+		total += n;
+	} while (n == POLL_BATCH && total < POLL_BUDGET);
+	return total;
+}
+
+static uint32_t on_poll(struct pw_poller *p)
+{
+	struct pw_rdma *x = pw_container_of(p, struct pw_rdma, cq_poller);
+	uint32_t n = pw_rdma_poll(x);
+
+	if (n && x->closing)
+		pw_loop_ready(x->loop, &x->ready);
+	return n;
+}
+
+static bool on_arm(struct pw_poller *p)
+{
+	struct pw_rdma *x = pw_container_of(p, struct pw_rdma, cq_poller);
+
+	if (x->broken)
+		return true;
+	if (!x->armed && ibv_req_notify_cq(x->cq, 0)) {
+		x->broken = true;
+		pw_rdma_failf(x, -EIO, "the completion queue brings no events");
+		return true;
 	}
+	x->armed = true;
+	return !on_poll(p);
+}
+
+static void on_cq_fd(struct pw_fd *f)
+{
+	struct pw_rdma *x = pw_container_of(f, struct pw_rdma, cq_fd);
+
+	take_events(x);
+	pw_poller_wake(x->loop, &x->cq_poller);
+}
+
+int pw_rdma_watch_cq(struct pw_rdma *x)
+{
+	int err = pw_fd_start(x->loop, &x->cq_fd, x->channel->fd, on_cq_fd);
+
+	if (err)
+		return err;
+	x->cq_watched = true;
+	pw_poller_start(x->loop, &x->cq_poller, on_poll, on_arm);
+	return 0;
 }

@@ -481,7 +481,11 @@ static int make_control(struct program *p)
 
 static int make_loop(struct program *p)
 {
-	const struct pw_loop_opts o = { .sq_entries = 512, .max_ios = 4096 };
+	const struct pw_loop_opts o = {
+		.sq_entries = 512,
+		.max_ios = 4096,
+		.poll_us = p->config.poll_us,
+	};
 	int err = pw_loop_new(&p->loop, &o);
 
 	if (err == -ENOSYS || err == -EPERM) {

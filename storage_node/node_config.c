@@ -10,6 +10,7 @@
 
 #include "common/auth.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/uuid.h"
 #include "common/wire.h"
 
@@ -137,6 +138,9 @@ static const struct pw_config_key keys[] = {
 	  .help = "clients at once; slots x max_clients x max_io is the buffer arena" },
 	{ KEY("slots", PW_CONFIG_U32, slots), .dflt = "32", .min = 2, .max = PW_MAX_SLOTS,
 	  .help = "requests that one client may have under way" },
+	{ KEY("poll_us", PW_CONFIG_U32, poll_us), .dflt = "50",
+	  .max = PW_POLL_US_MAX,
+	  .help = "microseconds that a busy RDMA connection is polled before it is waited for" },
 	{ KEY("max_io", PW_CONFIG_SIZE, max_io), .dflt = "1MiB", .min = 4096, .max = PW_MAX_IO,
 	  .help = "largest read or write, a multiple of 4KiB" },
 	{ KEY("memory", PW_CONFIG_SIZE, memory), .dflt = "1GiB", .min = 16 * PW_MIB,

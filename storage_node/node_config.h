@@ -24,6 +24,7 @@ struct pws_node_config {
 	char key_file[PW_CONFIG_VALUE_MAX];
 	char fsid[PW_CONFIG_VALUE_MAX];
 	uint32_t max_clients, slots;
+	uint32_t poll_us;
 	uint64_t max_io, memory, journal, index_map; /* bytes */
 	uint64_t max_data;		 /* bytes of store.dat; 0: as much as there is */
 	uint64_t lease, heartbeat, dead; /* ns */

@@ -338,6 +338,7 @@ static json_t *loop_json(const struct pw_loop *loop)
 	pw_loop_get_stats(loop, &st);
 	set_int(o, "turns", st.turns);
 	set_int(o, "sleeps", st.sleeps);
+	set_int(o, "idle_polls", st.idle_polls);
 	set_int(o, "submits", st.submits);
 	set_int(o, "completions", st.cqes);
 	set_int(o, "stale_completions", st.stale_cqes);

@@ -129,13 +129,14 @@ class Pagewire:
         config = os.path.join(work, 'node.conf')
         with open(config, 'w', encoding='utf-8') as f:
             f.write(f'[node]\ndir={self.node_dir}\nlisten={address}:{self.port}\n'
-                    f'transport={options.transport}\n'
+                    f'transport={options.transport}\npoll_us={options.poll_us}\n'
                     f'store={options.store}\ndurability={options.durability}\n'
                     f'memory={2 * options.size_mib + 64}MiB\n'
                     + (f'key_file={key}\n' if hosts else ''))
         with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o600), 'wb') as f:
             f.write(os.urandom(32))
-        mount = f'io_uring={"on" if ring else "off"},transport={options.transport}'
+        mount = (f'io_uring={"on" if ring else "off"},transport={options.transport},'
+                 f'poll_us={options.poll_us}')
         self.node = Program('node', [*at('a'), os.path.join(self.build, 'pagewire-node'),
                                      '-c', config], work)
         try:

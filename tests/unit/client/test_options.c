@@ -63,7 +63,8 @@ static void test_list__values(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&o, "ro,timeout=2.5,io_uring=off,max_io=256K,cache=none,slots=8,"
-				   "noatime,nosuid,queue_depth=16,readahead=1MiB,transport=tcp"),
+				   "noatime,nosuid,queue_depth=16,readahead=1MiB,transport=tcp,"
+				   "poll_us=0"),
 			 0);
 	assert_true(o.ro);
 	assert_int_equal(o.timeout_ms, 2500);
@@ -72,6 +73,7 @@ static void test_list__values(void **state)
 	assert_int_equal(o.cache, PWC_CACHE_NONE);
 	assert_int_equal(o.slots, 8);
 	assert_int_equal(o.queue_depth, 16);
+	assert_int_equal(o.poll_us, 0);
 	assert_int_equal(o.readahead, 1 << 20);
 	assert_string_equal(o.kernel_opts, ",noatime,nosuid");
 	assert_int_equal(o.rails_mode, PWC_RAILS_AUTO);
@@ -126,7 +128,7 @@ static void test_list__bad_values(void **state)
 	static const char *const bad[] = {
 		"timeout", "timeout=", "timeout=abc", "timeout=-1", "timeout=1h", "io_uring=maybe",
 		"cache=all", "max_io=0", "max_io=4097", "max_io=1T", "max_io=17M", "slots=1",
-		"rails=", "rails=no", "rails=node2", "rails=10.0.0.1+", "rails=10.0.0.1:0",
+		"poll_us=1000001", "rails=", "rails=no", "rails=node2", "rails=10.0.0.1+", "rails=10.0.0.1:0",
 		"rails=10.0.0.1/x", "rails=[10.0.0.1]", "rails=fd00::1", "rails=10.0.0.1:65535",
 		many, "slots=5000", "transport=ib", "ro=1", "queue_depth=0",
 		"max_io=18446744073709551615K", "timeout=99999999",
