@@ -128,7 +128,8 @@ static void test_list__bad_values(void **state)
 	static const char *const bad[] = {
 		"timeout", "timeout=", "timeout=abc", "timeout=-1", "timeout=1h", "io_uring=maybe",
 		"cache=all", "max_io=0", "max_io=4097", "max_io=1T", "max_io=17M", "slots=1",
-		"poll_us=1000001", "rails=", "rails=no", "rails=node2", "rails=10.0.0.1+", "rails=10.0.0.1:0",
+		"poll_us=1000001", "rails=", "rails=no", "rails=node2", "rails=10.0.0.1+",
+		"rails=10.0.0.1:0",
 		"rails=10.0.0.1/x", "rails=[10.0.0.1]", "rails=fd00::1", "rails=10.0.0.1:65535",
 		many, "slots=5000", "transport=ib", "ro=1", "queue_depth=0",
 		"max_io=18446744073709551615K", "timeout=99999999",
