@@ -57,9 +57,10 @@ int pwc_mount_spawn_umount(const struct pwc_mount *m, enum pwc_umount how, int *
 /* Cuts the connection (fusectl): every request ends. Return: 0 or -errno. */
 int pwc_mount_abort(const struct pwc_mount *m);
 
-/* Flags that we want when they are offered, and the answer to an INIT; pure. */
+/* Flags that we want when they are offered (@want_more: besides those of every mount), and the
+ * answer to an INIT; pure. */
 struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32_t max_io,
-					   bool want_ring);
+					   uint64_t want_more);
 /* The request that libfuse is decoding just now. */
 struct pwc_req *pwc_mount_current(struct pwc_mount *m);
 

@@ -95,8 +95,8 @@ static struct io_uring_sqe *prepare(struct pwc_ring *ring, struct pw_io *io, uin
 static void register_entry(struct pwc_entry *e)
 {
 	struct fuse_uring_cmd_req *cmd;
-	struct io_uring_sqe *sqe = prepare(e->ring, &e->io, FUSE_IO_URING_CMD_REGISTER, e->qid,
-					   &cmd);
+	struct io_uring_sqe *sqe =
+		prepare(e->ring, &e->io, FUSE_IO_URING_CMD_REGISTER, e->qid, &cmd);
 
 	e->iov[0] = (struct iovec){ &e->head->fuse, sizeof(e->head->fuse) };
 	e->iov[1] = (struct iovec){ e->payload, e->payload ? e->ring->arena->o.payload_bytes : 0 };
@@ -185,6 +185,44 @@ static void on_queue_cqe(struct pw_io *io, int res, uint32_t flags)
 	}
 }
 
+/* The payload is the application's own memory; of a list of runs, this is where the copy is made.
+ * Return: false: there is no sense in it. */
+static bool take_region(struct pwc_entry *e)
+{
+	struct pwc_ring *ring = e->ring;
+	const struct fuse_uring_req_header *f = &e->head->fuse;
+	const struct fuse_uring_ent_in_out *ent = &f->ring_ent_in_out;
+	struct fuse_uring_reg_seg *list = ring->segs + (e - ring->entry) * FUSE_URING_REG_MAX_SEGS;
+	struct pwc_req *r = &e->req;
+	bool write = r->opcode == FUSE_WRITE;
+	uint32_t len = write ? ent->payload_sz : ((const struct fuse_read_in *)f->op_in)->size;
+	struct pwc_reg_hit hit;
+
+	if ((!write && r->opcode != FUSE_READ) || len > ring->arena->o.payload_bytes)
+		return false;
+	if (ent->flags & FUSE_URING_ENT_REG_SG)
+		memcpy(list, r->in, FUSE_URING_REG_MAX_SEGS * sizeof(*list));
+	if (!pwc_reg_find(ring->regions, ent, len, list, &hit))
+		return false;
+	r->region = hit.region;
+	pwc_region_hold(r->region);
+	ring->reg_hits++;
+	if (hit.nr_segs) {
+		ring->reg_lists++;
+		ring->reg_copied += len;
+		if (write)
+			pwc_reg_gather(&hit, r->in, len);
+		else
+			e->hit = hit;
+	} else if (write) {
+		r->in = hit.mem;
+	} else {
+		r->out = hit.mem;
+		r->out_max = len;
+	}
+	return true;
+}
+
 /* Head and payload hold a request: what of it is in range is told to req.c, which judges the
  * rest. */
 static void start(struct pwc_entry *e)
@@ -216,6 +254,14 @@ static void start(struct pwc_entry *e)
 	r->op_in_len = rest <= sizeof(f->op_in) ? (uint32_t)rest : 0;
 	r->out = r->in;
 	r->out_max = max;
+	e->hit.nr_segs = 0;
+	if (f->ring_ent_in_out.flags & FUSE_URING_ENT_REG) {
+		if (!ring->regions || !take_region(e))
+			r->op_in_len = 0;
+	} else if (ring->regions && ring->regions->nr &&
+		   (r->opcode == FUSE_READ || r->opcode == FUSE_WRITE)) {
+		ring->reg_misses++;
+	}
 	pwc_req_start(r);
 }
 
@@ -257,6 +303,8 @@ static void reply(struct pwc_req *r, int err, uint32_t out_len)
 		.unique = r->unique,
 	};
 	f->ring_ent_in_out.payload_sz = out_len;
+	if (pw_unlikely(e->hit.nr_segs) && !err)
+		pwc_reg_scatter(&e->hit, r->out, out_len);
 	pwc_req_free(r);
 	e->head->state = PWC_ARENA_COMMIT;
 	prepare(e->ring, &e->io, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, e->qid, &cmd);
@@ -325,6 +373,8 @@ void pwc_ring_fini(struct pwc_ring *ring)
 			pw_io_fini(ring->loop, &ring->queue[i].io);
 	free(ring->entry);
 	free(ring->queue);
+	free(ring->segs);
+	ring->segs = NULL;
 	ring->entry = NULL;
 	ring->queue = NULL;
 	ring->nr_entries = 0;
@@ -339,6 +389,17 @@ void pwc_ring_register(struct pwc_ring *ring, int fd)
 		else
 			register_queue(&ring->queue[i]);
 	}
+}
+
+int pwc_ring_use_regions(struct pwc_ring *ring, struct pwc_regions *regions)
+{
+	size_t nr = (size_t)ring->nr_entries * FUSE_URING_REG_MAX_SEGS;
+
+	ring->segs = PW_FAULT("ring.segs") ? NULL : calloc(nr, sizeof(*ring->segs));
+	if (!ring->segs)
+		return -ENOMEM;
+	ring->regions = regions;
+	return 0;
 }
 
 const char *pwc_ring_form(const struct pwc_ring *ring)

@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 
 #include "client_fs/fuse_arena.h"
+#include "client_fs/fuse_reg.h"
 #include "client_fs/req.h"
 #include "common/uring.h"
 
@@ -36,6 +37,8 @@ struct pwc_entry {
 	struct pwc_arena_head *head;
 	uint8_t *payload; /* the entry's own; NULL with a buffer pool */
 	struct iovec iov[2]; /* of REGISTER */
+	/* Of a READ whose runs its data is copied to at the end; nr_segs 0: of none */
+	struct pwc_reg_hit hit;
 	uint16_t qid;
 };
 
@@ -83,6 +86,11 @@ struct pwc_ring {
 	uint32_t nr_dead;
 	uint32_t nr_ready_queues;
 	uint64_t commits, commit_errors;
+	/* Set by pwc_ring_use_regions(); NULL: no request names one */
+	struct pwc_regions *regions; /* borrowed */
+	struct fuse_uring_reg_seg *segs; /* owns; FUSE_URING_REG_MAX_SEGS for each entry */
+	uint64_t reg_hits, reg_lists, reg_misses; /* READ and WRITE; lists are hits, too */
+	uint64_t reg_copied; /* bytes, because of lists */
 	bool registered; /* every REGISTER was queued */
 	bool failed; /* on_failed() was called */
 };
@@ -106,6 +114,9 @@ void pwc_ring_fini(struct pwc_ring *ring);
 
 /* After the answer to INIT was written: hands all entries to the kernel. */
 void pwc_ring_register(struct pwc_ring *ring, int fd);
+
+/* Requests may say where in one of these their payload lies. Return: 0 or -ENOMEM. */
+int pwc_ring_use_regions(struct pwc_ring *ring, struct pwc_regions *regions);
 
 /* Is any request being worked on? */
 bool pwc_ring_is_busy(const struct pwc_ring *ring);

@@ -31,7 +31,7 @@ struct pwc_req *pwc_mount_current(struct pwc_mount *m)
 }
 
 struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32_t max_io,
-					   bool want_ring)
+					   uint64_t want_more)
 {
 	uint64_t offered = in->flags, want, flags;
 	struct fuse_init_out out = {
@@ -52,9 +52,7 @@ struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32
 	       FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
 	       FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
 	       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP;
-	if (want_ring)
-		want |= FUSE_OVER_IO_URING;
-	flags = want & offered;
+	flags = (want | want_more) & offered;
 	out.flags = (uint32_t)flags;
 	out.flags2 = (uint32_t)(flags >> 32);
 	return out;
@@ -64,13 +62,17 @@ static ssize_t answer_init(struct pwc_mount *m, int fd, struct iovec *iov, int c
 {
 	struct fuse_out_header *h = iov[0].iov_base;
 	struct fuse_init_out out;
+	uint64_t want_more = 0;
 	struct iovec ours[2] = { { h, sizeof(*h) }, { &out, sizeof(out) } };
 	ssize_t n;
 
 	if (h->error || count != 2)
 		return writev(fd, iov, count);
-	out = pwc_mount_init_answer(m->init_in, pwc_shard_max_io(m->sh),
-				    pwc_shard_prepare_ring(m->sh));
+	if (pwc_shard_prepare_ring(m->sh))
+		want_more = FUSE_OVER_IO_URING;
+	if (want_more && m->sh->o->zc != PWC_ZC_OFF)
+		want_more |= FUSE_URING_REG_FD;
+	out = pwc_mount_init_answer(m->init_in, pwc_shard_max_io(m->sh), want_more);
 	m->flags = out.flags | (uint64_t)out.flags2 << 32;
 	h->len = sizeof(*h) + sizeof(out);
 	n = writev(fd, ours, 2);

@@ -69,8 +69,7 @@ static void on_written(struct pwc_call *c, int err, const struct pw_cmd *rsp, ui
 		return;
 	}
 	r->sh->stats.bytes_written[PWC_PATH_REG] += len;
-	r->region->writes++;
-	r->region->bytes_written += len;
+	pwc_req_count_region(r, 0, len);
 	pwc_opens_own_change(&r->sh->opens, r->nodeid, rsp->attr.attr.change);
 	if (r->sh->o->cache == PWC_CACHE_NONE) {
 		end(r, 0, (int32_t)len, 0);
@@ -96,8 +95,7 @@ static void on_read(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 	(void)rsp;
 	if (!err) {
 		r->sh->stats.bytes_read[PWC_PATH_REG] += out_len;
-		r->region->reads++;
-		r->region->bytes_read += out_len;
+		pwc_req_count_region(r, out_len, 0);
 	}
 	end(r, err, (int32_t)out_len, 0);
 }

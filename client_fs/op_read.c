@@ -15,8 +15,10 @@ static void on_read(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 	struct pwc_req *r = pwc_req_of_call(c);
 
 	(void)rsp;
-	if (!err)
+	if (!err) {
 		r->sh->stats.bytes_read[pwc_req_path(r)] += out_len;
+		pwc_req_count_region(r, out_len, 0);
+	}
 	pwc_req_end(r, err, out_len);
 }
 

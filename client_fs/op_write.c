@@ -25,6 +25,7 @@ static void on_written(struct pwc_call *c, int err, const struct pw_cmd *rsp, ui
 		return;
 	}
 	r->sh->stats.bytes_written[pwc_req_path(r)] += len;
+	pwc_req_count_region(r, 0, len);
 	pwc_opens_own_change(&r->sh->opens, r->nodeid, rsp->attr.attr.change);
 	*out = (struct fuse_write_out){ .size = len };
 	pwc_req_end(r, 0, sizeof(*out));

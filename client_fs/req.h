@@ -100,6 +100,17 @@ static inline enum pwc_path pwc_req_path(const struct pwc_req *r)
 	return r->region ? PWC_PATH_REG : r->path;
 }
 
+/* Bytes to and from an application's memory; one of them is 0. */
+static inline void pwc_req_count_region(struct pwc_req *r, uint32_t read, uint32_t written)
+{
+	if (!r->region)
+		return;
+	r->region->reads += !written;
+	r->region->writes += written > 0;
+	r->region->bytes_read += read;
+	r->region->bytes_written += written;
+}
+
 /* For the operations
  * ---------------------------------------------------------------------------------- */
 

@@ -78,8 +78,24 @@ void pwc_shard_fail(struct pwc_shard *sh, int code, const char *fmt, ...)
 /* ------------------------------------------------------------------------------ the mount, step by
  * step */
 
+/* The kernel has agreed to it, and its ring works. */
+static void use_regions(struct pwc_shard *sh)
+{
+	int err = pwc_reg_init(&sh->reg, sh->loop, sh->mnt.fd);
+
+	if (!err)
+		err = pwc_ring_use_regions(&sh->ring, &sh->regions);
+	if (err)
+		pw_log_warn("mount %s: the kernel is not told of registered buffers, %s",
+			    sh->o->dir, pw_err_text(err));
+	else
+		sh->regions.kernel = &sh->reg.kernel;
+}
+
 static void serve(struct pwc_shard *sh)
 {
+	if (sh->use_ring && sh->mnt.flags & FUSE_URING_REG_FD)
+		use_regions(sh);
 	if (sh->o->zc == PWC_ZC_REQUIRE && !sh->regions.kernel) {
 		pwc_shard_fail(sh, PW_EXIT_ERROR,
 			       "zc=require: this kernel does not find registered buffers by "
@@ -423,7 +439,7 @@ static int make_loop(struct pwc_shard *sh)
 		.sq_entries = 256,
 		.sqe128 = true,
 		.poll_us = sh->o->poll_us,
-		.max_ios = sh->nr_queues * (sh->depth + 1) + 4 * sh->o->slots + 256,
+		.max_ios = sh->nr_queues * (sh->depth + 1) + 4 * sh->o->slots + 768,
 	};
 
 	o.cq_entries = PW_MAX(1024u, o.max_ios);
@@ -485,6 +501,7 @@ void pwc_shard_free(struct pwc_shard *sh)
 	pwc_notify_stop(&sh->notify);
 	pwc_interrupt_fini(&sh->interrupts);
 	pwc_regions_fini(&sh->regions);
+	pwc_reg_fini(&sh->reg);
 	pwc_gone_fini(&sh->gone);
 	pwc_opens_fini(&sh->opens);
 	pwc_peer_free(sh->peer);

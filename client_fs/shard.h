@@ -100,6 +100,7 @@ struct pwc_shard {
 
 	struct pwc_control *control;
 	struct pwc_regions regions;
+	struct pwc_reg reg; /* the kernel's side of them */
 	struct pwc_region_sock *region_sock; /* NULL: zc=off, or no rights in /run */
 	uint64_t mounted_at_ns; /* realtime */
 	int exit_code; /* enum pw_exit */

@@ -203,7 +203,7 @@ static bool is_any_busy(const struct pwc_shard *sh)
 void pwc_shard_check_stopped(struct pwc_shard *sh)
 {
 	if (sh->sm.state != PWC_SHARD_STOPPING || !sh->peer_stopped || sh->dev.started ||
-	    sh->signals_on || sh->ring.nr_out || is_any_busy(sh) ||
+	    sh->signals_on || sh->ring.nr_out || sh->reg.nr_out || is_any_busy(sh) ||
 	    !pwc_control_is_stopped(sh->control) || !pwc_region_sock_is_stopped(sh->region_sock))
 		return;
 	/* no request is under way, and the kernel has nothing of ours any more */

@@ -236,15 +236,57 @@ static json_t *paths_json(const struct pwc_stats *st)
 	return j;
 }
 
-static json_t *regions_json(const struct pwc_regions *t)
+static json_t *regions_json(const struct pwc_regions *t, const struct pwc_ring *ring)
 {
 	json_t *j = json_object();
 
 	json_object_set_new(j, "count", num(t->nr));
 	json_object_set_new(j, "bytes", num(t->bytes));
+	json_object_set_new(j, "max_bytes", num(t->max_bytes));
 	json_object_set_new(j, "added", num(t->added));
 	json_object_set_new(j, "refused", num(t->refused));
 	json_object_set_new(j, "refused_requests", num(t->refused_io));
+	/* READ and WRITE by the ring: of hits the kernel said where they lie */
+	json_object_set_new(j, "in_kernel", json_boolean(t->kernel));
+	json_object_set_new(j, "hits", num(ring->reg_hits));
+	json_object_set_new(j, "hits_in_runs", num(ring->reg_lists));
+	json_object_set_new(j, "copied_in_runs", num(ring->reg_copied));
+	json_object_set_new(j, "misses", num(ring->reg_misses));
+	return j;
+}
+
+static json_t *region_json(const struct pwc_region *r)
+{
+	bool refused = r->t->kernel && r->kernel_err;
+	json_t *j = json_object();
+
+	json_object_set_new(j, "id", num(r->id));
+	json_object_set_new(j, "pid", num((uint64_t)r->pid));
+	json_object_set_new(j, "uid", num(r->uid));
+	json_object_set_new(j, "bytes", num(r->len));
+	json_object_set_new(j, "huge", json_boolean(r->huge));
+	json_object_set_new(j, "state", json_string(pwc_region_state_name(r)));
+	json_object_set_new(j, "in_kernel", json_boolean(r->in_kernel));
+	json_object_set_new(j, "kernel_why",
+			    json_string(refused ? pw_err_text(r->kernel_err) : ""));
+	json_object_set_new(j, "users", num(r->users));
+	json_object_set_new(j, "reads", num(r->reads));
+	json_object_set_new(j, "writes", num(r->writes));
+	json_object_set_new(j, "read_bytes", num(r->bytes_read));
+	json_object_set_new(j, "written_bytes", num(r->bytes_written));
+	return j;
+}
+
+json_t *pwc_regions_json(const struct pwc_shard *sh)
+{
+	json_t *j = regions_json(&sh->regions, &sh->ring), *list = json_array();
+
+	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++)
+		if (sh->regions.region[i].sm.state != PWC_REGION_FREE)
+			json_array_append_new(list, region_json(&sh->regions.region[i]));
+	json_object_set_new(j, "schema", json_string("pagewire.regions/1"));
+	json_object_set_new(j, "dir", json_string(sh->o->dir));
+	json_object_set_new(j, "regions", list);
 	return j;
 }
 
@@ -264,12 +306,12 @@ static json_t *loop_json(const struct pwc_shard *sh)
 }
 
 /* Copies per payload byte: one by the kernel between application and arena, none for what lay in a
- * region, and what a transport
+ * region as one run, and what a transport
  * had to move after a wrong guess. Operations on data move nothing themselves. */
 static void set_copies(json_t *j, const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
 {
 	const struct pwc_stats *st = &sh->stats;
-	uint64_t payload = 0, kernel = 0, user = peer->conn.copied_bytes;
+	uint64_t payload = 0, kernel = 0, user = peer->conn.copied_bytes + sh->ring.reg_copied;
 
 	for (uint32_t i = 0; i < PWC_NR_PATHS; i++) {
 		payload += st->bytes_read[i] + st->bytes_written[i];
@@ -294,7 +336,7 @@ json_t *pwc_stats_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "requests", requests_json(st));
 	json_object_set_new(j, "paths", paths_json(st));
 	set_copies(j, sh, &peer);
-	json_object_set_new(j, "regions", regions_json(&sh->regions));
+	json_object_set_new(j, "regions", regions_json(&sh->regions, &sh->ring));
 	for (uint32_t i = 0; i < PWC_NR_FALLBACKS; i++)
 		json_object_set_new(fallbacks, fallback_names[i], num(st->fallbacks[i]));
 	json_object_set_new(j, "fallbacks", fallbacks);

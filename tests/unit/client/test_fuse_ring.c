@@ -1,89 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_fuse_ring.c -- entries and queues against a scripted kernel, both payload forms */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "client_fs/fuse_ring.h"
-#include "client_fs/ops.h"
-#include "fake_ring.h"
-
-#define NR_QUEUES 2u
-#define DEPTH 3u
-#define NR (NR_QUEUES * DEPTH)
-#define PAYLOAD 8192u
-#define DEV_FD 77
-
-static struct {
-	struct pw_loop *loop;
-	struct pwc_arena arena;
-	struct pwc_ring ring;
-	struct pwc_req *started[64]; /* handed to req.c */
-	uint32_t nr_started;
-	int failed_err;
-	uint32_t nr_failed, nr_drained;
-} t;
-
-/* req.c's part: here the test is the operation. */
-
-static const struct pw_sm_state req_states[] = {
-	[PWC_REQ_FREE] = { "free", PW_SM_ANY },
-	[PWC_REQ_NEW] = { "new", PW_SM_ANY },
-	[PWC_REQ_CALLING] = { "calling", PW_SM_ANY },
-	[PWC_REQ_REPLYING] = { "replying", PW_SM_ANY },
-};
-static const struct pw_sm_type req_type = PW_SM_TYPE("req", req_states);
-
-void pwc_req_init(struct pwc_req *r, struct pwc_shard *sh, uint32_t idx, enum pwc_path path,
-		  void (*reply)(struct pwc_req *r, int err, uint32_t out_len))
-{
-	memset(r, 0, sizeof(*r));
-	pw_sm_init(&r->sm, &req_type, PWC_REQ_FREE);
-	r->sh = sh;
-	r->idx = idx;
-	r->path = path;
-	r->reply = reply;
-}
-
-void pwc_req_start(struct pwc_req *r)
-{
-	pw_sm_move(&r->sm, PWC_REQ_NEW, 0);
-	t.started[t.nr_started++] = r;
-}
-
-void pwc_req_free(struct pwc_req *r)
-{
-	pw_sm_move(&r->sm, PWC_REQ_FREE, 0);
-}
-
-static void on_failed(struct pwc_ring *ring, int err)
-{
-	(void)ring;
-	t.nr_failed++;
-	t.failed_err = err;
-}
-
-static void on_drained(struct pwc_ring *ring)
-{
-	(void)ring;
-	t.nr_drained++;
-}
-
-static int make(bool bufpool)
-{
-	static const struct pwc_ring_ops ops = { on_failed, on_drained };
-	struct pwc_arena_opts ao = { .nr_entries = NR, .payload_bytes = PAYLOAD };
-	struct pwc_ring_opts ro = { .nr_queues = NR_QUEUES, .depth = DEPTH, .bufpool = bufpool };
-
-	memset(&t, 0, sizeof(t));
-	t.loop = fake_ring_reset();
-	assert_int_equal(pwc_arena_init(&t.arena, &ao), 0);
-	return pwc_ring_init(&t.ring, t.loop, NULL, &t.arena, &ro, &ops, &t, 10);
-}
+#include "ring_rig.h"
 
 static int setup_entry(void **state)
 {
@@ -97,27 +16,9 @@ static int setup_bufpool(void **state)
 	return make(true);
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	for (uint32_t i = 0; i < fake_ring.nr; i++)
-		if (!fake_ring.q[i].done)
-			fake_ring_complete(i, -ENOTCONN);
-	assert_int_equal(t.ring.nr_out, 0);
-	pwc_ring_fini(&t.ring);
-	pwc_arena_fini(&t.arena);
-	assert_int_equal(fake_ring.nr_ios, 0);
-	return 0;
-}
-
 static const struct fuse_uring_cmd_req *cmd_of(uint32_t idx)
 {
 	return (const void *)(fake_ring.q[idx].raw + 48);
-}
-
-static struct pwc_entry *entry_of(uint32_t idx)
-{
-	return pw_container_of(fake_ring.q[idx].io, struct pwc_entry, io);
 }
 
 /* The kernel puts a request into the entry of submission @idx. */
@@ -137,7 +38,9 @@ static void request(uint32_t idx, uint32_t opcode, uint32_t op_in_len, uint32_t 
 		.pid = 8,
 	};
 	f->ring_ent_in_out = (struct fuse_uring_ent_in_out){
-		.commit_id = commit_id, .payload_sz = payload_len, .offset = offset,
+		.commit_id = commit_id,
+		.payload_sz = payload_len,
+		.offset = offset,
 	};
 	fake_ring_complete(idx, 0);
 }
@@ -361,7 +264,6 @@ static void test_bufpool__refused(void **state)
 
 static void test_init__too_few_ios_leaves_nothing(void **state)
 {
-	static const struct pwc_ring_ops ops = { on_failed, on_drained };
 	struct pwc_arena_opts ao = { .nr_entries = NR, .payload_bytes = PAYLOAD };
 	struct pwc_ring_opts ro = { .nr_queues = NR_QUEUES, .depth = DEPTH };
 
@@ -371,7 +273,8 @@ static void test_init__too_few_ios_leaves_nothing(void **state)
 	assert_int_equal(pwc_arena_init(&t.arena, &ao), 0);
 	for (uint32_t max = 1; max < NR + NR_QUEUES; max++) {
 		fake_ring.max_ios = max;
-		assert_int_equal(pwc_ring_init(&t.ring, t.loop, NULL, &t.arena, &ro, &ops, &t, 0),
+		assert_int_equal(pwc_ring_init(&t.ring, t.loop, NULL, &t.arena, &ro, &ring_rig_ops,
+					       &t, 0),
 				 -ENOSPC);
 		assert_int_equal(fake_ring.nr_ios, 0);
 	}
@@ -383,8 +286,9 @@ static void test_parse_cpus__highest_possible(void **state)
 	static const struct {
 		const char *text;
 		uint32_t nr;
-	} good[] = { { "0\n", 1 }, { "0-1\n", 2 }, { "0-127\n", 128 }, { "0-3,8\n", 9 },
-		     { "0,2-5", 6 } };
+	} good[] = {
+		{ "0\n", 1 }, { "0-1\n", 2 }, { "0-127\n", 128 }, { "0-3,8\n", 9 }, { "0,2-5", 6 }
+	};
 	static const char *const bad[] = { "", "\n", "x", "0-x\n", "0 1\n", "-1\n", "70000\n" };
 	uint32_t nr;
 

@@ -112,16 +112,16 @@ static void test_init_answer__ring_only_when_offered(void **state)
 	struct fuse_init_out out;
 
 	(void)state;
-	out = pwc_mount_init_answer(&in, 65536, true);
+	out = pwc_mount_init_answer(&in, 65536, FUSE_OVER_IO_URING);
 	assert_int_equal(out.flags2, 0);
 	in.flags2 = FUSE_OVER_IO_URING >> 32;
-	out = pwc_mount_init_answer(&in, 65536, true);
+	out = pwc_mount_init_answer(&in, 65536, FUSE_OVER_IO_URING);
 	assert_int_equal(out.flags2, FUSE_OVER_IO_URING >> 32);
 	assert_true(out.flags & FUSE_INIT_EXT);
-	out = pwc_mount_init_answer(&in, 65536, false);
+	out = pwc_mount_init_answer(&in, 65536, 0);
 	assert_int_equal(out.flags2, 0);
 	in.flags = 0; /* flags2 is not there without INIT_EXT, whatever it holds */
-	out = pwc_mount_init_answer(&in, 65536, true);
+	out = pwc_mount_init_answer(&in, 65536, FUSE_OVER_IO_URING);
 	assert_int_equal(out.flags2, 0);
 	assert_int_equal(out.max_pages, 16);
 }
