@@ -128,6 +128,8 @@ static void run(struct asker *a, const char *cmd)
 		ask_space(a);
 	} else if (!strcmp(cmd, "stats")) {
 		answer(a, pwc_stats_json(sh));
+	} else if (!strcmp(cmd, "regions")) {
+		answer(a, pwc_regions_json(sh));
 	} else if (!strcmp(cmd, "umount")) {
 		answer(a, json_pack("{s:b}", "ok", 1));
 		pwc_shard_stop(sh);

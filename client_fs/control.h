@@ -2,10 +2,10 @@
 /* control.h -- the UNIX socket of a mount: `pagewire status`, `stats`, `umount`
  *
  * /run/pagewire/mount-<NAME>.sock, mode 0600, where NAME is the mount point as systemd-escape
- * writes paths. One question per connection, a line of JSON: {"cmd": "status" | "stats" | "umount"
- * | "abort"}; the answer is one line, then the connection ends. Nothing here waits for the node but
- * "status", for its numbers of space, and that only while the node is there and for half a second
- * at most.
+ * writes paths. One question per connection, a line of JSON: {"cmd": "status" | "stats" | "regions"
+ * | "umount" | "abort"}; the answer is one line, then the connection ends. Nothing here waits for
+ * the node but "status", for its numbers of space, and that only while the node is there and for
+ * half a second at most.
  * Thread: the loop's own.      Allocates: per connection.
  */
 #ifndef PWC_CONTROL_H

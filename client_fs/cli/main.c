@@ -20,6 +20,8 @@ static const struct pwc_cli_command commands[] = {
 	  pwc_cmd_status },
 	{ "stats", "[--watch SECONDS] [--node DIR] [DIR]", "counters of mounts and nodes",
 	  pwc_cmd_stats },
+	{ "buffers", "[DIR]", "memory that programs have registered, and who uses it",
+	  pwc_cmd_buffers },
 	{ "config", "check FILE | show [--origin] FILE",
 	  "read a configuration file as a node would", pwc_cmd_config },
 	{ "version", "", "version of this program", run_version },

@@ -6,7 +6,7 @@
 # dies harms only himself.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/mounts.sh"
-requires root /dev/fuse
+requires root /dev/fuse jq
 # the application is as it is for users, also when the daemons are of the ASan build
 REGIONS=$PW_BUILD/tests/host/lib/regions
 
@@ -22,11 +22,40 @@ for path in "${PATHS[@]}"; do
 	copied=$(client_says "$path" stats copied_bytes)
 	user=$(client_says "$path" stats user_copied_bytes)
 	same $((payload - moved + user)) "$copied" "copied bytes, $path"
+	user=$((user - $(client_says "$path" stats regions copied_in_runs)))
 	[ "$user" -le $((payload / 1000)) ] || fail "$user of $payload bytes copied, $path"
+	# a kernel that finds regions by itself has found those of read(2) and write(2)
+	if [ "$(client_says "$path" stats regions in_kernel)" = True ]; then
+		hits=$(client_says "$path" stats regions hits)
+		runs=$(client_says "$path" stats regions hits_in_runs)
+		[ "$hits" -gt 20 ] || fail "only $hits hits over $path"
+		[ "$runs" -gt 1 ] || fail "only $runs hits in runs over $path"
+		found=1
+	fi
 	# applications that are gone leave nothing
 	wait_for 10 "same 0 \"\$(client_says $path stats regions count)\" regions"
 	same 0 "$(client_says "$path" stats regions bytes)" "bytes in regions, $path"
 done
+
+# who has what, as long as he lives
+path=${PATHS[0]}
+coproc HOLD { exec "$REGIONS" "${MNT[$path]}" hold; }
+holder=$HOLD_PID
+cleanup_fn stop_pid "$holder"
+read -r line <&"${HOLD[0]}"
+same holding "$line" "what the holder says"
+"$BIN/pagewire" buffers --json "${MNT[$path]}" >"$TMPDIR/buffers.json"
+format='"\(.pid) \(.state) \(.bytes) \(.writes) \(.written_bytes)"'
+one=$(jq -r ".mounts[0].regions[0] | $format" "$TMPDIR/buffers.json")
+same "$holder live 4194304 1 1048576" "$one" "the region"
+"$BIN/pagewire" buffers >"$TMPDIR/buffers.txt"
+grep -q "regions $holder, user 0, 4.0 MiB, live; .* 1 writes, 1.0 MiB" "$TMPDIR/buffers.txt" ||
+	fail "$(cat "$TMPDIR/buffers.txt")"
+eval "exec ${HOLD[1]}>&-"
+wait_for 10 "same 0 \"\$(client_says $path stats regions count)\" regions"
+"$BIN/pagewire" buffers --json "${MNT[$path]}" >"$TMPDIR/buffers.json"
+same 0 "$(jq '.mounts[0].regions | length' "$TMPDIR/buffers.json")" "regions afterwards"
+fails "$BIN/pagewire" buffers /tmp
 unmount_paths
 
 # zc=off takes nothing; PW_OPTIONAL lives with that
@@ -35,9 +64,13 @@ fails "$REGIONS" "$TMPDIR/off" data
 stop_client off
 
 # zc=require: or do not mount
-if "$BIN/pagewire-client" -f "$(node_address a):${NODE_PORT[a]}:/" "$TMPDIR/off" -o zc=require \
-	>"$TMPDIR/require.txt" 2>&1; then
+if [ "${found:-}" ]; then
+	start_client require "$TMPDIR/off" zc=require
+	stop_client require
+elif "${ON_CLIENT[@]}" "$BIN/pagewire-client" -f "$(node_address a):${NODE_PORT[a]}:/" \
+	"$TMPDIR/off" -o "$(mount_options_of_all zc=require)" >"$TMPDIR/require.txt" 2>&1; then
 	fail "zc=require has mounted on a kernel without regions"
+else
+	grep -q 'zc=require: this kernel' "$TMPDIR/require.txt" || fail "it does not say why not"
 fi
-grep -q 'zc=require: this kernel' "$TMPDIR/require.txt" || fail "zc=require does not say why not"
 ! is_mounted "$TMPDIR/off" || fail "zc=require leaves a mount behind"
