@@ -329,7 +329,7 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	       struct pwc_region **ret, char *why, size_t why_len)
 {
 	struct pwc_region *r = unused(t);
-	struct stat st;
+	struct stat st = { 0 };
 	void *p;
 	int err;
 

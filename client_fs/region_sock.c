@@ -98,7 +98,7 @@ static void add(struct app *a, const struct pw_region_msg *m, int fd)
 	else
 		rsp.err = pwc_region_add(&a->s->sh->regions, &a->owner, &ask, &r, rsp.text,
 					 sizeof(rsp.text));
-	if (rsp.err) {
+	if (!r) {
 		answer(a, &rsp);
 		return;
 	}
@@ -157,7 +157,7 @@ static void refuse(struct app *a)
 /* Return: false: nothing more to read now. */
 static bool read_one(struct app *a)
 {
-	char control[CMSG_SPACE(MAX_FDS * sizeof(int))];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(MAX_FDS * sizeof(int))];
 	struct pw_region_msg m;
 	struct iovec iov = { &m, sizeof(m) };
 	struct msghdr h = {
@@ -167,29 +167,28 @@ static bool read_one(struct app *a)
 		.msg_controllen = sizeof(control),
 	};
 	ssize_t n = recvmsg(a->fd.fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	bool known;
 	int fd;
 
 	if (n < 0 && errno == EINTR)
 		return true;
 	if (n < 0 && errno == EAGAIN)
 		return false;
-	if (n <= 0) {
+	/* a message of no bytes looks like the end, and may carry descriptors all the same */
+	fd = n < 0 ? -1 : take_fds(&h);
+	known = n == sizeof(m) && !(h.msg_flags & MSG_TRUNC) && m.version == PW_REGION_VERSION &&
+		!m.reserved;
+	if (n <= 0)
 		hang_up(a);
-		return false;
-	}
-	fd = take_fds(&h);
-	if (n != sizeof(m) || h.msg_flags & MSG_TRUNC || m.version != PW_REGION_VERSION ||
-	    m.reserved)
-		refuse(a);
-	else if (m.op == PW_REGION_ADD)
+	else if (known && m.op == PW_REGION_ADD)
 		add(a, &m, fd);
-	else if (m.op == PW_REGION_END)
+	else if (known && m.op == PW_REGION_END)
 		end(a, &m);
 	else
 		refuse(a);
 	if (fd >= 0)
 		close(fd);
-	return true;
+	return n > 0;
 }
 
 /* One question at a time: who has to wait for the kernel is read on when it has answered. */

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# timeout: 240
 #
 # Memory of an application, registered with a mount: pw_pread() and pw_pwrite() move the right bytes
 # and nobody copies them; who sends rubbish, names regions of others, changes bytes on their way or
@@ -32,7 +33,8 @@ for path in "${PATHS[@]}"; do
 		[ "$runs" -gt 1 ] || fail "only $runs hits in runs over $path"
 		found=1
 	fi
-	# applications that are gone leave nothing
+	# applications that are gone leave nothing, no descriptor either
+	wait_for 10 "! ls -l /proc/${CLIENT_PID[$path]}/fd | grep -q memfd:t"
 	wait_for 10 "same 0 \"\$(client_says $path stats regions count)\" regions"
 	same 0 "$(client_says "$path" stats regions bytes)" "bytes in regions, $path"
 done

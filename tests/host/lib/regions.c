@@ -222,7 +222,7 @@ static void case_import(void)
 	EQ(pw_import(pw, fd, 0, 2 * MIB, 0, &r), -EINVAL);    /* so long it is not */
 	EQ(pw_import(pw, fd, 4096, MIB - 4096, 0, &r), 0);
 	MUST(pw_import(pw, fd, 0, MIB, 0, &again) < 0);
-	memcpy(p + 4096 + 10, "hello", 5);
+	strcpy((char *)p + 4096 + 10, "hello");
 	EQ(pw_pwrite(file, r, 10, 5, 0), 5);
 	EQ(pread(file, back, 5, 0), 5);
 	MUST(!memcmp(back, "hello", 5));
@@ -282,6 +282,13 @@ static void case_rubbish(void)
 		EQ(recv(sock, &a, sizeof(a), 0), 0);
 		close(sock);
 	}
+	/* nothing but descriptors */
+	fds[0] = sealed(MIB);
+	dial(&sock, &i);
+	send_fds(sock, junk, 0, fds, 1);
+	EQ(recv(sock, &a, sizeof(a), 0), 0);
+	close(sock);
+	close(fds[0]);
 	dial(&sock, &i);
 	send_fds(sock, &m, sizeof(m), NULL, 0); /* no descriptor */
 	EQ(recv(sock, &a, sizeof(a), 0), sizeof(a));
@@ -383,6 +390,8 @@ static void case_direct(void)
 	uint8_t *p = alloc(8 * MIB, &r), *copy = malloc(8 * MIB), *heap = malloc(MIB);
 	struct iovec iov[3];
 	int fd;
+
+	MUST(copy && heap);
 
 	for (size_t i = 0; i < sizeof(runs) / sizeof(*runs); i++) {
 		fd = fresh(O_RDWR | O_DIRECT);
@@ -500,7 +509,7 @@ static void case_death(void)
 static void case_limits(void)
 {
 	struct pw_info i = { .size = sizeof(i) };
-	pw_region_t *r[64], *more;
+	pw_region_t *r[64] = { NULL }, *more;
 
 	EQ(pw_get_info(pw, &i), 0);
 	MUST(i.max_regions < 64);
@@ -520,7 +529,7 @@ static void case_limits(void)
 /* One region that has moved 1 MiB, until stdin ends. */
 static void hold(void)
 {
-	pw_region_t *r;
+	pw_region_t *r = NULL;
 	int fd = fresh(O_RDWR);
 
 	alloc(4 * MIB, &r);
