@@ -18,6 +18,9 @@
 /* A payload and the two blocks around it: what pieces overlap by. */
 #define OVERLAP (PW_MAX_IO + 2 * 4096ull)
 
+/* What siw says of itself: "bmt". */
+#define SIW_VENDOR_ID 0x626d74u
+
 static struct pw_list devices = PW_LIST_INIT(devices); /* pw_rdma_dev.node */
 
 /* Registrations ------------------------------------------------------------------------------- */
@@ -166,10 +169,13 @@ static int dev_find(const struct pw_verbs *v, struct ibv_context *ctx, struct pw
 	}
 	caps = dev->attr.device_cap_flags;
 	pw_list_init(&dev->conns);
+	pw_list_init(&dev->srqs);
+	dev->why_own = "";
 	dev->v = v;
 	dev->ctx = ctx;
 	dev->name = v->get_device_name(ctx->device);
 	dev->iwarp = ctx->device->transport_type == IBV_TRANSPORT_IWARP;
+	dev->soft_iwarp = dev->iwarp && dev->attr.vendor_id == SIW_VENDOR_ID;
 	dev->windows = dev->attr.max_mw > 0 &&
 		       caps & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	dev->send_inv = dev->windows && caps & IBV_DEVICE_MEM_MGT_EXTENSIONS;
@@ -234,7 +240,16 @@ void pw_rdma_pd_put(struct pw_rdma_pd *pd)
 void pw_rdma_dev_removed(struct pw_rdma_dev *dev)
 {
 	dev->dead = true;
+	dev->srq = NULL;
 	pw_list_del(&dev->node);
+}
+
+void pw_rdma_dev_each(void (*fn)(struct pw_rdma_dev *dev, void *arg), void *arg)
+{
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &devices)
+		fn(pw_list_entry(pos, struct pw_rdma_dev, node), arg);
 }
 
 /* Limits -------------------------------------------------------------------------------------- */

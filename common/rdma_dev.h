@@ -18,6 +18,7 @@
 #include "common/verbs.h"
 
 struct pw_rdma_pd;
+struct pw_rdma_srq;
 
 struct pw_rdma_dev {
 	struct pw_list node; /* on the list of devices, until it is removed */
@@ -29,9 +30,16 @@ struct pw_rdma_dev {
 	bool windows; /* type 2 */
 	bool send_inv; /* a SEND can end the peer's window */
 	bool iwarp; /* what is posted to a queue pair that has ended may never come back */
+	bool soft_iwarp; /* siw: what a queue pair took from a shared queue comes back at its end */
 	bool dead; /* removed */
 	struct pw_rdma_pd *shared; /* NULL: none yet */
 	struct pw_list conns; /* pw_rdma.dev_node: who is told what happens to it */
+	/* receives of a node: rdma_srq.h */
+	struct pw_rdma_srq *srq; /* for who comes next; NULL: none yet */
+	struct pw_list srqs; /* pw_rdma_srq.node: those of all connections */
+	const char *why_own; /* of the last connection that has receives of its own */
+	uint32_t nr_own, own_receives; /* those connections, and what they have */
+	uint64_t touched; /* times that the reserve was */
 };
 
 /* What one connection on a port of the device may use. */
@@ -80,6 +88,9 @@ int pw_rdma_dev_limits(const struct pw_rdma_dev *dev, uint8_t port, struct pw_rd
 /* Return: 0; -errno of the device. */
 int pw_rdma_port_attr(const struct pw_verbs *v, struct ibv_context *ctx, uint8_t port,
 		      struct ibv_port_attr *ret);
+
+/* Every device that is in use. */
+void pw_rdma_dev_each(void (*fn)(struct pw_rdma_dev *dev, void *arg), void *arg);
 
 /* The device is gone: nobody new uses it. */
 void pw_rdma_dev_removed(struct pw_rdma_dev *dev);

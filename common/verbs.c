@@ -45,6 +45,7 @@ static const struct symbol verbs_symbols[] = {
 	IBV(ack_cq_events),
 	IBV(create_srq),
 	IBV(destroy_srq),
+	IBV(modify_srq),
 	IBV(modify_qp),
 	IBV(query_qp),
 	IBV(wc_status_str),

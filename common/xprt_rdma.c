@@ -169,6 +169,7 @@ int pw_rdma_new(struct pw_loop *loop, const struct pw_verbs *v, bool node, struc
 	pw_list_init(&x->dev_node);
 	pw_list_init(&x->cq_poller.node);
 	pw_rdma_tx_init(x);
+	pw_rdma_share_init(x);
 	*ret = x;
 	return 0;
 }

@@ -43,7 +43,7 @@ static void on_event(struct pw_rdma *x, const struct ibv_async_event *e)
 	case IBV_EVENT_CQ_ERR:
 		if (e->element.cq != x->cq)
 			return;
-		x->broken = true;
+		x->broken = x->cq_failed = true;
 		pw_rdma_failf(x, -EIO, "a completion queue of %s has failed", dev);
 		pw_loop_ready(x->loop, &x->ready);
 		return;
@@ -53,6 +53,22 @@ static void on_event(struct pw_rdma *x, const struct ibv_async_event *e)
 		if (e->element.qp == x->qp)
 			pw_rdma_failf(x, -EIO, "a queue pair of %s has failed (event %d)", dev,
 				      e->event_type);
+		return;
+	case IBV_EVENT_QP_LAST_WQE_REACHED:
+		if (e->element.qp != x->qp)
+			return;
+		x->last_wqe = true;
+		/* else nothing tells it: no receive of its own comes back with an error */
+		if (!x->closing)
+			pw_rdma_poll(x);
+		pw_rdma_failf(x, -ECONNRESET, "the queue pair has ended");
+		pw_loop_ready(x->loop, &x->ready);
+		return;
+	case IBV_EVENT_SRQ_ERR:
+		if (!x->share.srq || e->element.srq != x->share.srq->srq)
+			return;
+		pw_rdma_srq_retire(x->pd->dev);
+		pw_rdma_failf(x, -EIO, "the shared receives of %s have failed", dev);
 		return;
 	case IBV_EVENT_PORT_ERR:
 		if (e->element.port_num == x->id->port_num)
@@ -72,11 +88,13 @@ static void on_event(struct pw_rdma *x, const struct ibv_async_event *e)
 static void on_async_fd(struct pw_fd *f)
 {
 	struct pw_rdma *x = pw_container_of(f, struct pw_rdma, async_fd);
-	const struct pw_rdma_dev *dev = x->pd->dev;
+	struct pw_rdma_dev *dev = x->pd->dev;
 	struct ibv_async_event e;
 	struct pw_list *pos;
 
 	while (!x->v->get_async_event(dev->ctx, &e)) {
+		if (e.event_type == IBV_EVENT_SRQ_LIMIT_REACHED)
+			pw_rdma_srq_touched(dev, e.element.srq);
 		pw_list_for_each(pos, &dev->conns)
 			on_event(pw_list_entry(pos, struct pw_rdma, dev_node), &e);
 		x->v->ack_async_event(&e);

@@ -11,7 +11,7 @@
 #define PW_XPRT_RDMA_IMPL_H
 
 #include "common/addr.h"
-#include "common/rdma_dev.h"
+#include "common/rdma_srq.h"
 #include "common/rdma_wire.h"
 #include "common/uring.h"
 #include "common/xprt_impl.h"
@@ -55,20 +55,11 @@ struct pw_rdma_out {
 	struct ibv_mr *mr; /* owns; a payload that lies in no area, for this message only */
 };
 
-/* A message that came in. */
-struct pw_rdma_in {
-	uint8_t *buf;
-	uint32_t lkey;
-	uint32_t id; /* its number: wr_id */
-	struct pw_rdma_view view; /* while it waits for a job of its slot */
-	void *dest; /* where its payload is */
-};
-
 /* One allocation of message buffers. */
 struct pw_rdma_bufs {
 	uint8_t *mem; /* owns */
 	struct ibv_mr *mr; /* owns */
-	struct pw_rdma_in *in; /* owns; nr_in */
+	struct pw_rdma_in *in; /* owns; nr_in, none if receives are shared */
 	struct pw_rdma_out *out; /* owns; nr_out */
 	uint32_t nr_in, nr_out;
 };
@@ -131,10 +122,12 @@ struct pw_rdma_tx {
 };
 
 struct pw_rdma_rx {
-	uint32_t out; /* receives that the device has */
+	uint32_t out; /* receives of its own that the device has */
 	uint32_t given; /* credits given in all: receives ever posted */
 	uint32_t told; /* of them, told to the peer */
-	uint32_t depth;
+	uint32_t got; /* messages, of the told ones */
+	uint32_t depth; /* so many shall be given and not used */
+	uint32_t depth_max; /* and so many at most, from a shared queue */
 };
 
 enum pw_rdma_state {
@@ -181,6 +174,11 @@ struct pw_rdma {
 	struct pw_poller cq_poller;
 	uint32_t unacked; /* events of the completion queue */
 	bool armed;
+	struct pw_rdma_member share; /* node: of the receives of all */
+	struct pw_timer patience; /* with the end of its receives there */
+	bool last_wqe; /* it takes no more of them, the device says */
+	bool impatient;
+	bool cq_failed; /* it may have lost completions */
 	struct pw_rdma_limits limits;
 	uint32_t max_inline;
 
@@ -229,6 +227,23 @@ void pw_rdma_qp_fini(struct pw_rdma *x);
 /* Tells the queue pair to end. Return: true, nothing is with the device any more. */
 bool pw_rdma_qp_drain(struct pw_rdma *x);
 void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots);
+
+/* xprt_rdma_share.c: receives from a queue that all connections of a node share */
+void pw_rdma_share_init(struct pw_rdma *x);
+/* Before there is a queue pair; x->share.srq stays NULL where nothing is shared. Return: 0;
+ * -errno. */
+int pw_rdma_share_begin(struct pw_rdma *x);
+/* The first credits; at most @depth_max later. Return: 0; -ENOMEM; -ENOSPC; -errno. */
+int pw_rdma_share_open(struct pw_rdma *x, uint32_t depth_max);
+/* A completion; NULL: the connection has failed. */
+struct pw_rdma_in *pw_rdma_share_take(struct pw_rdma *x, uint64_t id);
+void pw_rdma_share_back(struct pw_rdma *x, struct pw_rdma_in *in);
+/* The queue pair was told to end. Return: true, no more of its receives will come back. */
+bool pw_rdma_share_is_drained(struct pw_rdma *x);
+/* What is left on the completion queue. */
+void pw_rdma_share_collect(struct pw_rdma *x);
+/* The queue pair is gone, its completion queue is not. */
+void pw_rdma_share_end(struct pw_rdma *x);
 
 /* xprt_rdma_right.c: what the peer may reach */
 /* At most one work request. Return: 0; -errno. */
@@ -282,6 +297,7 @@ void pw_rdma_tx_init(struct pw_rdma *x);
 void pw_rdma_out_init(struct pw_rdma *x, struct pw_rdma_out *out);
 void pw_rdma_send(struct pw_xprt *base, struct pw_send *s);
 void pw_rdma_kick(struct pw_rdma *x); /* there is something to send */
+bool pw_rdma_owes_credit(const struct pw_rdma *x);
 /* The next work request, zeroed, with its number; there is room. */
 struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x);
 /* @done(@j) when @r has ended: at once where no work request is needed. */

@@ -20,6 +20,7 @@
 #include "common/xprt_rdma_impl.h"
 
 #define BACKLOG 128
+#define RNR_FOR_EVER 7
 
 struct rdma_listener {
 	struct pw_xprt_listener base;
@@ -115,6 +116,9 @@ static void accept_now(struct pw_rdma *x, const struct rdma_conn_param *wanted)
 	pw_rdma_cm_param(x, &data, &p);
 	p.responder_resources = PW_MIN(p.responder_resources, wanted->initiator_depth);
 	p.initiator_depth = PW_MIN(p.initiator_depth, wanted->responder_resources);
+	/* a neighbour that takes more than its share delays the client, it does not end it */
+	if (x->share.srq)
+		p.rnr_retry_count = RNR_FOR_EVER;
 	x->state = PW_RDMA_CONNECTING;
 	err = PW_FAULT_ERR("rdma.accept", -ENOMEM);
 	if (!err && x->v->cm_accept(x->id, &p))

@@ -23,6 +23,10 @@
 
 static void bufs_fini(struct pw_rdma *x, struct pw_rdma_bufs *b)
 {
+	if (b->nr_in && x->node) {
+		x->pd->dev->own_receives -= b->nr_in;
+		x->pd->dev->nr_own -= b == &x->few;
+	}
 	if (b->mr)
 		x->v->dereg_mr(b->mr);
 	free(b->mem);
@@ -34,13 +38,14 @@ static void bufs_fini(struct pw_rdma *x, struct pw_rdma_bufs *b)
 /* @nr each way; receives are posted, so they may come in from now on. */
 static int bufs_init(struct pw_rdma *x, struct pw_rdma_bufs *b, uint32_t nr, uint32_t first_id)
 {
-	size_t size = 2 * (size_t)nr * PW_RDMA_MSG_BYTES;
+	uint32_t nr_in = x->share.srq ? 0 : nr;
+	size_t size = (size_t)(nr_in + nr) * PW_RDMA_MSG_BYTES;
 	int err = PW_FAULT_ERR("rdma.bufs", -ENOMEM);
 
 	if (err)
 		return err;
 	b->mem = aligned_alloc(BUF_ALIGN, PW_ROUND_UP(size, BUF_ALIGN));
-	b->in = calloc(nr, sizeof(*b->in));
+	b->in = calloc(nr_in + 1, sizeof(*b->in));
 	b->out = calloc(nr, sizeof(*b->out));
 	if (!b->mem || !b->in || !b->out)
 		return -ENOMEM;
@@ -49,17 +54,32 @@ static int bufs_init(struct pw_rdma *x, struct pw_rdma_bufs *b, uint32_t nr, uin
 	b->mr = x->v->reg_mr(x->pd->pd, b->mem, size, IBV_ACCESS_LOCAL_WRITE);
 	if (!b->mr)
 		return pw_verbs_err();
-	b->nr_in = b->nr_out = nr;
-	for (uint32_t i = 0; i < nr; i++) {
+	b->nr_in = nr_in;
+	b->nr_out = nr;
+	for (uint32_t i = 0; i < nr_in; i++) {
 		b->in[i].buf = b->mem + (size_t)i * PW_RDMA_MSG_BYTES;
 		b->in[i].lkey = b->mr->lkey;
 		b->in[i].id = first_id + i;
-		b->out[i].buf = b->mem + (size_t)(nr + i) * PW_RDMA_MSG_BYTES;
+	}
+	for (uint32_t i = 0; i < nr; i++) {
+		b->out[i].buf = b->mem + (size_t)(nr_in + i) * PW_RDMA_MSG_BYTES;
 		b->out[i].lkey = b->mr->lkey;
 		pw_rdma_out_init(x, &b->out[i]);
 	}
+	if (x->share.srq)
+		return pw_rdma_share_open(x, x->few.nr_out + x->many.nr_out);
 	x->rx.depth += nr;
+	if (x->node) {
+		x->pd->dev->own_receives += nr;
+		x->pd->dev->nr_own += b == &x->few;
+	}
 	return pw_rdma_rx_post(x, b->in, nr);
+}
+
+static const char *advice(int err)
+{
+	return err == -ENOMEM ? " (raise the limit of locked memory: ulimit -l, LimitMEMLOCK=)" :
+				"";
 }
 
 static int slots_new(struct pw_rdma *x, uint32_t nr)
@@ -92,7 +112,7 @@ void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots)
 	if (!err)
 		err = bufs_init(x, &x->many, nr, x->few.nr_in);
 	if (err) {
-		pw_rdma_failf(x, err, "no message buffers: %s", strerror(-err));
+		pw_rdma_failf(x, err, "no message buffers: %s%s", strerror(-err), advice(err));
 		return;
 	}
 	/* a node without windows gives rights to single buffers, and sends from nowhere else */
@@ -100,9 +120,7 @@ void pw_rdma_set_up(struct pw_xprt *base, uint32_t nr_slots)
 		err = pw_rdma_pd_register(x->pd);
 	if (err)
 		pw_rdma_failf(x, err, "memory not registered with %s: %s%s", x->pd->dev->name,
-			      strerror(-err),
-			      err == -ENOMEM ? " (raise the limit of locked memory: ulimit -l, "
-					       "LimitMEMLOCK=)" : "");
+			      strerror(-err), advice(err));
 	pw_rdma_kick(x);
 }
 
@@ -130,12 +148,13 @@ static int make_qp(struct pw_rdma *x)
 	struct ibv_qp_init_attr a = {
 		.send_cq = x->cq,
 		.recv_cq = x->cq,
+		.srq = x->share.srq ? x->share.srq->srq : NULL,
 		.qp_type = IBV_QPT_RC,
 		.cap = {
 			.max_send_wr = x->limits.sq,
-			.max_recv_wr = x->limits.rq,
+			.max_recv_wr = x->share.srq ? 0 : x->limits.rq,
 			.max_send_sge = x->limits.send_sge,
-			.max_recv_sge = 1,
+			.max_recv_sge = x->share.srq ? 0 : 1,
 			.max_inline_data = INLINE_WANTED,
 		},
 	};
@@ -174,7 +193,14 @@ static int make_queues(struct pw_rdma *x)
 		return -EOPNOTSUPP;
 	err = make_cq(x, l->sq + l->rq);
 	if (!err)
+		err = pw_rdma_share_begin(x);
+	if (!err)
 		err = make_qp(x);
+	if (err && x->share.srq && !x->qp) {
+		pw_rdma_srq_leave(&x->share, 0);
+		x->pd->dev->why_own = "the device has made no queue pair for shared receives";
+		err = make_qp(x);
+	}
 	if (!err)
 		err = bufs_init(x, &x->few, PW_RDMA_FEW, 0);
 	return err;
@@ -189,7 +215,7 @@ bool pw_rdma_make_queues(struct pw_rdma *x)
 			      "of %u bytes)", x->pd->dev->name, x->limits.sq, x->limits.rq,
 			      x->limits.max_msg);
 	else if (err)
-		pw_rdma_failf(x, err, "no queue pair: %s", strerror(-err));
+		pw_rdma_failf(x, err, "no queue pair: %s%s", strerror(-err), advice(err));
 	return !err;
 }
 
@@ -214,8 +240,11 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 		pw_rdma_poll(x);
 		pw_poller_wake(x->loop, &x->cq_poller);
 	}
-	return x->broken || (!x->rx.out && x->tx.completed == x->tx.posted &&
-			     pw_list_empty(&x->tx.reading));
+	if (x->broken)
+		return true;
+	if (x->rx.out || x->tx.completed != x->tx.posted || !pw_list_empty(&x->tx.reading))
+		return false;
+	return !x->share.srq || pw_rdma_share_is_drained(x);
 }
 
 void pw_rdma_qp_fini(struct pw_rdma *x)
@@ -228,9 +257,13 @@ void pw_rdma_qp_fini(struct pw_rdma *x)
 		pw_rdma_right_forget(&x->slots[i].window);
 		pw_rdma_right_forget(&x->slots[i].pull);
 	}
-	if (x->qp)
+	if (x->qp) {
+		pw_rdma_share_collect(x);
 		v->cm_destroy_qp(x->id);
+		pw_rdma_share_collect(x);
+	}
 	x->qp = NULL;
+	pw_rdma_share_end(x);
 	pw_rdma_tx_end(x);
 	for (uint32_t i = 0; i < x->nr_slots; i++) {
 		pw_rdma_right_end(x, &x->slots[i].grant);

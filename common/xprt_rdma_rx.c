@@ -54,12 +54,16 @@ static void give_back(struct pw_rdma *x, struct pw_rdma_in *in)
 {
 	int err;
 
+	if (x->share.srq) {
+		pw_rdma_share_back(x, in);
+		return;
+	}
 	if (x->closing)
 		return;
 	err = pw_rdma_rx_post(x, in, 1);
 	if (err)
 		pw_rdma_failf(x, err, "the device took no receive: %s", strerror(-err));
-	else if (x->rx.given - x->rx.told >= PW_MAX(x->rx.depth / 2, 2u))
+	else if (pw_rdma_owes_credit(x))
 		pw_rdma_kick(x);
 }
 
@@ -318,19 +322,33 @@ static bool take(struct pw_rdma *x, struct pw_rdma_in *in, const struct ibv_wc *
 	return free;
 }
 
-static void on_received(struct pw_rdma *x, const struct ibv_wc *wc)
+/* Is it to be read? If not, the connection is over. */
+static bool is_allowed(struct pw_rdma *x, const struct ibv_wc *wc)
 {
-	struct pw_rdma_in *in = in_of(x, wc->wr_id);
-
-	x->rx.out--;
 	if (x->closing)
-		return;
-	if (wc->status) {
+		return false;
+	if (wc->status)
 		pw_rdma_failf(x, wc->status == IBV_WC_WR_FLUSH_ERR ? -ECONNRESET : -EIO,
 			      "receive: %s", x->v->wc_status_str(wc->status));
-		return;
+	else if (x->rx.told == x->rx.got++)
+		/* where receives are shared, it was somebody else's */
+		pw_rdma_failf(x, -EPROTO, "a message without credit");
+	return !x->closing;
+}
+
+static void on_received(struct pw_rdma *x, const struct ibv_wc *wc)
+{
+	struct pw_rdma_in *in;
+
+	if (x->share.srq) {
+		in = pw_rdma_share_take(x, wc->wr_id);
+		if (!in)
+			return;
+	} else {
+		in = in_of(x, wc->wr_id);
+		x->rx.out--;
 	}
-	if (take(x, in, wc))
+	if (!is_allowed(x, wc) || take(x, in, wc))
 		give_back(x, in);
 }
 
@@ -342,7 +360,7 @@ static uint32_t poll_batch(struct pw_rdma *x)
 	int n = ibv_poll_cq(x->cq, POLL_BATCH, wc);
 
 	if (n < 0) {
-		x->broken = true;
+		x->broken = x->cq_failed = true;
 		pw_rdma_failf(x, -EIO, "the completion queue is broken");
 		return 0;
 	}

@@ -310,7 +310,7 @@ void pw_rdma_todo(struct pw_rdma *x, struct pw_rdma_slot *s, int todo)
 
 /* Flush --------------------------------------------------------------------------------------- */
 
-static bool owes_credit(const struct pw_rdma *x)
+bool pw_rdma_owes_credit(const struct pw_rdma *x)
 {
 	return x->rx.given - x->rx.told >= PW_MAX(x->rx.depth / 2, 2u);
 }
@@ -328,7 +328,7 @@ static void on_flush(struct pw_flush *f)
 		pw_rdma_bind_grant(x, pw_list_first(&tx->grants, struct pw_rdma_slot, grant_node));
 	while (!x->closing && !pw_list_empty(&tx->queue) && send_first(x))
 		;
-	while (!x->closing && (!pw_list_empty(&tx->tell) || owes_credit(x)) &&
+	while (!x->closing && (!pw_list_empty(&tx->tell) || pw_rdma_owes_credit(x)) &&
 	       send_internal(x, PW_RDMA_CREDIT, 0))
 		;
 	if (!x->closing)

@@ -13,10 +13,13 @@
 #include "common/addr.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/rdma_srq.h"
 #include "common/uring.h"
 #include "common/uuid.h"
 #include "storage_node/channel.h"
 #include "storage_node/node_req.h"
+
+#define MAX_DEVICES 16u
 
 static void set_int(json_t *o, const char *key, uint64_t v)
 {
@@ -172,6 +175,30 @@ static void set_identity(json_t *o, const struct pws_status_source *s)
 	set_bool(o, "key", s->node->id.have_key);
 }
 
+/* What each RDMA device holds for messages that come in. */
+static json_t *receives_json(void)
+{
+	struct pw_rdma_receives r[MAX_DEVICES];
+	uint32_t nr = PW_MIN(pw_rdma_receives(r, MAX_DEVICES), MAX_DEVICES);
+	json_t *a = json_array();
+
+	for (uint32_t i = 0; i < nr; i++) {
+		json_t *o = json_object();
+
+		set_str(o, "device", r[i].device);
+		set_int(o, "sharing", r[i].sharing);
+		set_int(o, "own", r[i].own);
+		set_int(o, "posted", r[i].posted);
+		set_int(o, "reserve", r[i].reserve);
+		set_int(o, "in_doubt", r[i].doubt);
+		set_int(o, "reserve_touched", r[i].touched);
+		set_int(o, "bytes", r[i].bytes);
+		set_str(o, "why_own", r[i].why_own);
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
 json_t *pws_status_json(const struct pws_status_source *s)
 {
 	bool is_volatile = s->config->store != PWS_STORE_CHUNK;
@@ -189,6 +216,7 @@ json_t *pws_status_json(const struct pws_status_source *s)
 	if (is_volatile)
 		set_str(o, "warning", "this node keeps nothing: everything is gone when it stops");
 	json_object_set_new(o, "clients", clients_json(s->node));
+	json_object_set_new(o, "rdma_receives", receives_json());
 	json_object_set_new(o, "space", space_json(s->node));
 	json_object_set_new(o, "scrub", scrub_json(s));
 	pw_log_last_errors(add_error, errors);

@@ -260,6 +260,33 @@ static void show_clients(const struct screen *s, const json_t *n)
 	}
 }
 
+static void show_receives(const struct screen *s, const json_t *n)
+{
+	const json_t *list = json_object_get(n, "rdma_receives"), *r;
+	char bytes[PWC_HUMAN_LEN];
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		unsigned long long sharing, own;
+
+		r = json_array_get(list, i);
+		sharing = pwc_json_number(r, "sharing");
+		own = pwc_json_number(r, "own");
+		if (!sharing && !own)
+			continue;
+		row(s, "receives");
+		fprintf(s->out, "%s: %s", pwc_json_text(r, "device"),
+			pwc_human_bytes(pwc_json_number(r, "bytes"), bytes));
+		if (sharing)
+			fprintf(s->out, "; %llu connections share %llu, %llu of them in reserve",
+				sharing, (unsigned long long)pwc_json_number(r, "posted"),
+				(unsigned long long)pwc_json_number(r, "reserve"));
+		if (own)
+			fprintf(s->out, "; %llu connections have their own (%s)", own,
+				pwc_json_text(r, "why_own"));
+		fputc('\n', s->out);
+	}
+}
+
 static void show_store(const struct screen *s, const json_t *n)
 {
 	enum tone tone = pwc_json_true(n, "volatile") ? LOUD : PLAIN;
@@ -290,6 +317,7 @@ static void show_node(const struct screen *s, const json_t *n)
 		show_transport(s, n);
 		show_store(s, n);
 		show_clients(s, n);
+		show_receives(s, n);
 	}
 	show_findings(s, n, "problems", BAD);
 	show_findings(s, n, "notes", LOUD);

@@ -28,6 +28,9 @@ static const char status_doc[] =
 	" \"durability\": \"none\", \"volatile\": true,"
 	" \"space\": {\"total\": 1024, \"free\": 512}, \"clients\": [{\"state\": \"active\","
 	" \"address\": \"127.0.0.1:9\", \"transport\": \"tcp\", \"open_files\": 2, \"busy\": 1}],"
+	" \"rdma_receives\": [{\"device\": \"rxe0\", \"sharing\": 2, \"own\": 1, \"posted\": 96,"
+	" \"reserve\": 64, \"bytes\": 1048576, \"why_own\": \"too old\"},"
+	" {\"device\": \"rxe1\"}],"
 	" \"problems\": [], \"notes\": [{\"text\": \"KEEPS NOTHING\", \"fix\": \"\"}]}]}";
 
 static const char status_text[] =
@@ -47,6 +50,8 @@ static const char status_text[] =
 	"  space       512 B free of 1.0 KiB\n"
 	"  clients     1\n"
 	"              active 127.0.0.1:9 tcp, 2 open files, 1 requests under way\n"
+	"  receives    rxe0: 1.0 MiB; 2 connections share 96, 64 of them in reserve;"
+	" 1 connections have their own (too old)\n"
 	"  note        KEEPS NOTHING\n"
 	"status: degraded\n";
 

@@ -492,10 +492,8 @@ int main(int argc, char **argv)
 	parse(argc, argv);
 #ifdef CONN_PAIR_FAKE
 	fake_begin(w.random);
-	if (getenv("FAKE_DEVICE") && !strcmp(getenv("FAKE_DEVICE"), "siw")) {
-		fake_opts.max_mw = 0;
-		fake_opts.iwarp = true;
-	}
+	if (getenv("FAKE_DEVICE") && !strcmp(getenv("FAKE_DEVICE"), "siw"))
+		fake_be_siw();
 #endif
 	open_all();
 	for (uint32_t i = 0; i <= w.reconnects; i++) {

@@ -203,10 +203,12 @@ void fake_cm_qp_error(struct rdma_cm_id *ib)
 {
 	struct fake_id *id = fake_id_of(ib);
 
-	if (id->state != FAKE_ID_UP && id->state != FAKE_ID_LEAVING)
+	if (id->state != FAKE_ID_UP && id->state != FAKE_ID_LEAVING &&
+	    id->state != FAKE_ID_REP_SENT)
 		return;
+	/* behind ESTABLISHED, if that is on its way */
 	tell_end(id);
-	if (id->peer && id->peer->state == FAKE_ID_UP)
+	if (id->peer && (id->peer->state == FAKE_ID_UP || id->peer->state == FAKE_ID_REP_SENT))
 		tell_end(id->peer);
 }
 

@@ -90,7 +90,7 @@ struct fake_srq {
 	struct ibv_srq ib;
 	struct pw_list node; /* fake.srqs */
 	struct fake_rq rq;
-	uint32_t users;
+	uint32_t users, limit; /* 0: not armed */
 };
 
 /* A message that has arrived and is not reported yet. */
@@ -118,6 +118,7 @@ struct fake_qp {
 	bool lossy; /* from here on all that is left to report was flushed */
 	bool unreliable; /* by a fault: destroying it is the only proof that is left */
 	bool last_told; /* LAST_WQE_REACHED */
+	uint64_t ended_turn; /* when it met an error */
 	uint32_t async_got;
 };
 
@@ -153,6 +154,7 @@ int fake_event_fd(void);
 void fake_event_put(int fd);
 bool fake_event_take(int fd, const char *what); /* a call that would block is a violation */
 void fake_async_put(enum ibv_event_type type, struct ibv_qp *qp);
+void fake_async_put_srq(enum ibv_event_type type, struct ibv_srq *srq);
 
 /* fake_memory.c */
 struct ibv_pd *fake_alloc_pd(struct ibv_context *context);
@@ -163,6 +165,7 @@ struct ibv_mw *fake_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type);
 int fake_dealloc_mw(struct ibv_mw *mw);
 /* A device's checks. @addr in the process; all NULL or false when refused. */
 bool fake_local_ok(const struct fake_qp *qp, const struct ibv_sge *sge, int nr, bool write);
+bool fake_pd_ok(const struct ibv_pd *pd, const struct ibv_sge *sge, int nr, bool write);
 bool fake_remote_ok(const struct fake_qp *qp, uint64_t addr, uint32_t rkey, uint64_t len,
 		    unsigned int access);
 bool fake_bind(struct fake_qp *qp, const struct fake_swr *s);
@@ -192,6 +195,7 @@ int fake_post_send(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr
 int fake_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
 struct ibv_srq *fake_create_srq(struct ibv_pd *pd, struct ibv_srq_init_attr *attr);
 int fake_destroy_srq(struct ibv_srq *srq);
+int fake_modify_srq(struct ibv_srq *srq, struct ibv_srq_attr *attr, int attr_mask);
 int fake_post_srq_recv(struct ibv_srq *srq, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad);
 void fake_sq_polled(struct fake_qp *qp, uint64_t idx); /* its completion was taken */
 void fake_rq_polled(struct fake_qp *qp, uint64_t idx);
@@ -205,6 +209,7 @@ uint32_t fake_swr_hash(const struct fake_swr *s);
 void fake_nic_turn(void);
 bool fake_nic_is_idle(void);
 void fake_qp_error(struct fake_qp *qp);
+void fake_report_received(struct fake_qp *qp); /* at once */
 void fake_report_now(struct ibv_cq *cq); /* what is due for it, and what is not */
 
 /* fake_cm.c, fake_cm_peer.c */

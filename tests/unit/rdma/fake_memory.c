@@ -307,13 +307,18 @@ bool fake_invalidate(struct fake_qp *qp, uint32_t rkey)
 
 bool fake_local_ok(const struct fake_qp *qp, const struct ibv_sge *sge, int nr, bool write)
 {
+	return fake_pd_ok(qp->ib.pd, sge, nr, write);
+}
+
+bool fake_pd_ok(const struct ibv_pd *pd, const struct ibv_sge *sge, int nr, bool write)
+{
 	for (int i = 0; i < nr; i++) {
 		const struct fake_mr *mr;
 
 		if (!sge[i].length)
 			continue;
 		mr = mr_by_key(sge[i].lkey);
-		if (!mr || mr->ib.pd != qp->ib.pd ||
+		if (!mr || mr->ib.pd != pd ||
 		    (write && !(mr->access & IBV_ACCESS_LOCAL_WRITE)) ||
 		    !within(sge[i].addr, sge[i].length, (uintptr_t)mr->ib.addr, mr->ib.length))
 			return false;

@@ -20,6 +20,7 @@ void fake_qp_error(struct fake_qp *qp)
 	if (qp->ib.state == IBV_QPS_ERR)
 		return;
 	qp->ib.state = IBV_QPS_ERR;
+	qp->ended_turn = fake.turn;
 	if (fake_opts.iwarp && qp->id)
 		fake_cm_qp_error(qp->id);
 }
@@ -45,6 +46,16 @@ static void refuse(struct fake_qp *qp, struct fake_swr *s, enum ibv_wc_status st
 
 /* Arrivals ----------------------------------------------------------------------------------- */
 
+/* Told once for each arming. */
+static void check_limit(struct fake_srq *srq)
+{
+	if (srq->rq.tail - srq->rq.taken >= srq->limit)
+		return;
+	srq->limit = 0;
+	fake_stats.srq_limits++;
+	fake_async_put_srq(IBV_EVENT_SRQ_LIMIT_REACHED, &srq->ib);
+}
+
 static struct fake_rwr *take_recv(struct fake_qp *qp, uint64_t *ret_idx)
 {
 	struct fake_rq *rq = &qp->rq;
@@ -57,8 +68,18 @@ static struct fake_rwr *take_recv(struct fake_qp *qp, uint64_t *ret_idx)
 	if (qp->ib.srq) {
 		rq->head = rq->taken;
 		qp->srq_taken++;
+		fake_stats.srq_recvs++;
+		check_limit(pw_container_of(qp->ib.srq, struct fake_srq, ib));
 	}
 	return &rq->ring[*ret_idx % rq->size];
+}
+
+/* soft-RoCE looks in the domain of the queue pair, soft-iWARP in that of the queue. */
+static bool recv_ok(const struct fake_qp *qp, const struct fake_rwr *r)
+{
+	const struct ibv_pd *pd = qp->ib.srq && fake_opts.iwarp ? qp->ib.srq->pd : qp->ib.pd;
+
+	return fake_pd_ok(pd, r->sge, r->nr_sge, true);
 }
 
 static struct fake_arrival *arrive(struct fake_qp *qp, const struct fake_rwr *r, uint64_t idx)
@@ -128,7 +149,7 @@ static bool exec_send(struct fake_qp *qp, struct fake_swr *s)
 	gather(s, data);
 	a = arrive(peer, r, idx);
 	a->solicited = s->wr.send_flags & IBV_SEND_SOLICITED;
-	if (!fake_local_ok(peer, r->sge, r->nr_sge, true)) {
+	if (!recv_ok(peer, r)) {
 		a->wc.status = IBV_WC_LOC_PROT_ERR;
 		refuse(qp, s, IBV_WC_REM_OP_ERR, IBV_EVENT_QP_FATAL);
 	} else if (scatter(r->sge, r->nr_sge, data, s->len)) {
@@ -280,6 +301,23 @@ static bool exec_one(struct fake_qp *qp)
 	return true;
 }
 
+/* soft-RoCE keeps the receive of a message that was coming in, and says that it takes no more;
+ * perhaps twice. soft-iWARP keeps none and says nothing. */
+static void end_shared(struct fake_qp *qp)
+{
+	uint64_t idx;
+
+	qp->last_told = true;
+	if (fake_opts.iwarp)
+		return;
+	if (!fake_below(3) && take_recv(qp, &idx)) {
+		qp->srq_taken--;
+		fake_stats.srq_lost++;
+	}
+	for (uint32_t i = fake_opts.no_last_wqe ? 2 : fake_below(2); i < 2; i++)
+		fake_async_put(IBV_EVENT_QP_LAST_WQE_REACHED, &qp->ib);
+}
+
 /* What is left of a broken queue pair, in both directions. */
 static void flush(struct fake_qp *qp)
 {
@@ -297,10 +335,6 @@ static void flush(struct fake_qp *qp)
 	}
 	while (!qp->ib.srq && (r = take_recv(qp, &idx)))
 		arrive(qp, r, idx)->wc.status = IBV_WC_WR_FLUSH_ERR;
-	if (qp->ib.srq && !qp->last_told) {
-		qp->last_told = true;
-		fake_async_put(IBV_EVENT_QP_LAST_WQE_REACHED, &qp->ib);
-	}
 }
 
 /* Reports ------------------------------------------------------------------------------------ */
@@ -332,6 +366,11 @@ static void report_arrivals(struct fake_qp *qp, bool now)
 		fake_cq_put(qp->ib.recv_cq, qp, &a->wc, true, a->idx, a->solicited);
 		free(a);
 	}
+}
+
+void fake_report_received(struct fake_qp *qp)
+{
+	report_arrivals(qp, true);
 }
 
 static void report_request(struct fake_qp *qp, struct fake_swr *s)
@@ -421,6 +460,10 @@ static void qp_turn(struct fake_qp *qp)
 	if (qp->ib.state == IBV_QPS_ERR)
 		flush(qp);
 	report(qp, true, true, false);
+	if (qp->ib.state == IBV_QPS_ERR && qp->ib.srq && !qp->last_told &&
+	    pw_list_empty(&qp->arrivals) &&
+	    fake.turn >= qp->ended_turn + fake_opts.last_wqe_turns)
+		end_shared(qp);
 }
 
 void fake_nic_turn(void)

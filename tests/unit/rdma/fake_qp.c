@@ -100,7 +100,7 @@ static void check_drained(const struct fake_qp *qp)
 	if (qp->sq_head != qp->sq_tail)
 		fake_violation("QP %#x is destroyed with %llu requests not proved done",
 			       qp->ib.qp_num, (unsigned long long)(qp->sq_tail - qp->sq_head));
-	if (qp->rq.head != qp->rq.tail || qp->srq_taken)
+	if (qp->rq.head != qp->rq.tail || (qp->srq_taken && !fake_opts.no_last_wqe))
 		fake_violation("QP %#x is destroyed with %llu receives not proved done",
 			       qp->ib.qp_num,
 			       (unsigned long long)(qp->rq.tail - qp->rq.head + qp->srq_taken));
@@ -115,6 +115,9 @@ int fake_destroy_qp(struct ibv_qp *ib)
 	struct fake_qp *qp = qp_of(ib);
 
 	check_drained(qp);
+	/* what was received is on the completion queue when siw lets go of a queue pair */
+	if (fake_opts.iwarp && ib->srq && !qp->silent)
+		fake_report_received(qp);
 	if (qp->async_got != ib->events_completed)
 		fake_violation("destroying a QP waits for ever for an ack of its async event");
 	if (qp->peer)
@@ -398,9 +401,45 @@ int fake_destroy_srq(struct ibv_srq *ib)
 	return 0;
 }
 
+/* A buffer is with the device once, until its completion was taken. */
+static void check_once(const struct fake_srq *srq, const struct ibv_recv_wr *wr)
+{
+	struct pw_list *pos, *a;
+
+	for (uint64_t i = srq->rq.head; i != srq->rq.tail; i++)
+		if (srq->rq.ring[i % srq->rq.size].wr_id == wr->wr_id)
+			fake_violation("receive %llu is posted twice",
+				       (unsigned long long)wr->wr_id);
+	pw_list_for_each(pos, &fake.qps) {
+		struct fake_qp *qp = pw_list_entry(pos, struct fake_qp, node);
+
+		if (qp->ib.srq != &srq->ib)
+			continue;
+		pw_list_for_each(a, &qp->arrivals)
+			if (pw_list_entry(a, struct fake_arrival, node)->wc.wr_id == wr->wr_id)
+				fake_violation("receive %llu is posted with a message in it",
+					       (unsigned long long)wr->wr_id);
+	}
+}
+
 int fake_post_srq_recv(struct ibv_srq *ib, struct ibv_recv_wr *wr, struct ibv_recv_wr **bad)
 {
 	struct fake_srq *srq = srq_of(ib);
 
+	for (const struct ibv_recv_wr *r = wr; r; r = r->next)
+		check_once(srq, r);
 	return post_recvs(&srq->rq, wr, fake_opts.max_sge, bad);
+}
+
+int fake_modify_srq(struct ibv_srq *ib, struct ibv_srq_attr *attr, int attr_mask)
+{
+	int err = PW_FAULT("fake.modify_srq");
+	struct fake_srq *srq = srq_of(ib);
+
+	if (err)
+		return -err;
+	if (attr_mask != IBV_SRQ_LIMIT || attr->srq_limit > srq->rq.size)
+		return EINVAL;
+	srq->limit = attr->srq_limit;
+	return 0;
 }

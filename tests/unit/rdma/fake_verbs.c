@@ -161,6 +161,7 @@ static int query_device(struct ibv_context *context, struct ibv_device_attr *att
 		.max_srq = (int)fake_opts.max_srq,
 		.max_srq_wr = (int)fake_opts.max_srq_wr,
 		.max_srq_sge = (int)fake_opts.max_sge,
+		.vendor_id = fake_opts.vendor_id,
 		.device_cap_flags = IBV_DEVICE_MEM_MGT_EXTENSIONS,
 	};
 	if (fake_opts.max_mw)
@@ -215,19 +216,30 @@ static bool is_of_qp(enum ibv_event_type type)
 	       type == IBV_EVENT_QP_LAST_WQE_REACHED;
 }
 
-void fake_async_put(enum ibv_event_type type, struct ibv_qp *qp)
+static struct fake_async *async_new(enum ibv_event_type type)
 {
 	struct fake_async *a = calloc(1, sizeof(*a));
 
 	if (!a)
 		abort();
 	a->ev.event_type = type;
-	if (qp)
-		a->ev.element.qp = qp;
-	else
-		a->ev.element.port_num = 1;
+	a->ev.element.port_num = 1;
 	pw_list_add_tail(&fake.async, &a->node);
 	fake_event_put(fake_context()->async_fd);
+	return a;
+}
+
+void fake_async_put(enum ibv_event_type type, struct ibv_qp *qp)
+{
+	struct fake_async *a = async_new(type);
+
+	if (qp)
+		a->ev.element.qp = qp;
+}
+
+void fake_async_put_srq(enum ibv_event_type type, struct ibv_srq *srq)
+{
+	async_new(type)->ev.element.srq = srq;
 }
 
 void fake_async_event(enum ibv_event_type type)
@@ -291,6 +303,14 @@ void fake_async_event_of_qps(enum ibv_event_type type)
 
 	pw_list_for_each(pos, &fake.qps)
 		fake_async_put(type, &pw_list_entry(pos, struct fake_qp, node)->ib);
+}
+
+void fake_async_event_of_srqs(enum ibv_event_type type)
+{
+	struct pw_list *pos;
+
+	pw_list_for_each(pos, &fake.srqs)
+		fake_async_put_srq(type, &pw_list_entry(pos, struct fake_srq, node)->ib);
 }
 
 void fake_turn(void)
@@ -365,6 +385,15 @@ void fake_begin(uint64_t seed)
 	fake.next_qpn = 0x11;
 	fake.next_port = 20000;
 	device_init();
+}
+
+void fake_be_siw(void)
+{
+	fake_opts.max_mw = 0;
+	fake_opts.iwarp = true;
+	fake_opts.vendor_id = 0x626d74;
+	fake.device.node_type = IBV_NODE_RNIC;
+	fake.device.transport_type = IBV_TRANSPORT_IWARP;
 }
 
 uint32_t fake_count(enum fake_object what)
@@ -465,6 +494,7 @@ const struct pw_verbs fake_table = {
 	.ack_cq_events = fake_ack_cq_events,
 	.create_srq = fake_create_srq,
 	.destroy_srq = fake_destroy_srq,
+	.modify_srq = fake_modify_srq,
 	.modify_qp = fake_modify_qp,
 	.query_qp = fake_query_qp,
 	.wc_status_str = wc_status_str,

@@ -34,6 +34,9 @@ struct fake_opts {
 	bool blackhole; /* connection requests get lost */
 	bool hold; /* no packet leaves or arrives */
 	bool rnr_allowed; /* a hostile peer may send more than there are receive buffers for */
+	bool no_last_wqe; /* a queue pair with shared receives ends, and that is not told */
+	uint32_t last_wqe_turns; /* it is told so much later */
+	uint32_t vendor_id;
 	uint32_t max_delay; /* turns; 0: everything happens in the next turn */
 	uint32_t retry_turns; /* until a peer that does not answer is an error of the request */
 };
@@ -44,6 +47,7 @@ struct fake_stats {
 	uint64_t bytes_write, bytes_read, bytes_send;
 	uint64_t doorbells; /* calls of post_send() */
 	uint64_t sq_full, access_errs, rnr, cqes, cq_events, unsignaled;
+	uint64_t srq_recvs, srq_lost, srq_limits; /* taken from shared queues; kept; told */
 	uint64_t reg_mr, connects;
 	uint32_t max_sq_used;
 };
@@ -64,6 +68,7 @@ enum fake_object {
 
 /* One device "fake0", which has every address; nothing exists. @seed decides about every order. */
 void fake_begin(uint64_t seed);
+void fake_be_siw(void); /* from the beginning: iWARP, no windows */
 /* Return: how many violations and leaks there were, each printed. */
 uint32_t fake_end(void);
 uint32_t fake_count(enum fake_object what);
@@ -84,6 +89,7 @@ bool fake_memory_exposed(const void *addr, size_t len, unsigned int access);
 /* Things that happen to people. */
 void fake_async_event(enum ibv_event_type type); /* of the port or the device */
 void fake_async_event_of_qps(enum ibv_event_type type); /* of each that there is */
+void fake_async_event_of_srqs(enum ibv_event_type type);
 /* DEVICE_REMOVAL for every id, DEVICE_FATAL; @silent: and no completion comes any more. */
 void fake_remove_device(bool silent);
 /* The host of this end loses its power: nobody is told, nothing is answered, nothing is left. */

@@ -30,10 +30,8 @@ static void begin(uint64_t seed)
 
 	fake_begin(seed);
 	fake_opts.max_delay = seed * 3 % 8;
-	if (device && !strcmp(device, "siw")) {
-		fake_opts.max_mw = 0;
-		fake_opts.iwarp = true;
-	}
+	if (device && !strcmp(device, "siw"))
+		fake_be_siw();
 	area = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		    -1, 0);
 	if (area == MAP_FAILED || pw_mem_announce(area, AREA))
