@@ -9,11 +9,19 @@ static struct pw_list users = PW_LIST_INIT(users); /* pw_mem_user.node */
 
 int pw_mem_announce(void *base, size_t len)
 {
-	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++)
-		if (!areas[i].base) {
-			areas[i] = (struct pw_mem_area){ .base = base, .len = len };
-			return 0;
+	struct pw_list *pos;
+
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
+		if (areas[i].base)
+			continue;
+		areas[i] = (struct pw_mem_area){ .base = base, .len = len };
+		pw_list_for_each(pos, &users) {
+			struct pw_mem_user *u = pw_list_entry(pos, struct pw_mem_user, node);
+
+			u->announced(u, i);
 		}
+		return 0;
+	}
 	return -ENOSPC;
 }
 
@@ -34,8 +42,10 @@ void pw_mem_withdraw(void *base)
 	}
 }
 
-void pw_mem_user_add(struct pw_mem_user *u, void (*withdrawn)(struct pw_mem_user *, uint32_t))
+void pw_mem_user_add(struct pw_mem_user *u, void (*announced)(struct pw_mem_user *, uint32_t),
+		     void (*withdrawn)(struct pw_mem_user *, uint32_t))
 {
+	u->announced = announced;
 	u->withdrawn = withdrawn;
 	pw_list_add_tail(&users, &u->node);
 }

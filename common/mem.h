@@ -3,9 +3,9 @@
  * hardware
  *
  * Its owner announces an area when it has mapped it and withdraws it before it unmaps it. An RDMA
- * device registers the areas when it is first used, and gives a registration back when its area is
- * withdrawn: no connection may be up then. Other transports do not care. A payload that lies in no
- * area still travels, by way of a copy.
+ * device registers the areas when it is first used, and those that are announced later then; it
+ * gives a registration back when its area is withdrawn: no payload of it may be under way. Other
+ * transports do not care. A payload that lies in no area still travels, by way of a copy.
  * Thread: one, that of the loop with the connections.      Allocates: never.
  */
 #ifndef PW_MEM_H
@@ -28,9 +28,12 @@ void pw_mem_withdraw(void *base);
 /* Who keeps registrations. */
 struct pw_mem_user {
 	struct pw_list node;
+	void (*announced)(struct pw_mem_user *u, uint32_t area_idx);
 	void (*withdrawn)(struct pw_mem_user *u, uint32_t area_idx);
 };
-void pw_mem_user_add(struct pw_mem_user *u, void (*withdrawn)(struct pw_mem_user *, uint32_t));
+/* Is told of areas that come and go from now on; those that are there: pw_mem_area(). */
+void pw_mem_user_add(struct pw_mem_user *u, void (*announced)(struct pw_mem_user *, uint32_t),
+		     void (*withdrawn)(struct pw_mem_user *, uint32_t));
 void pw_mem_user_del(struct pw_mem_user *u);
 
 /* @idx < PW_MEM_MAX_AREAS; its base may be NULL. */

@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/err.h"
 #include "common/fault.h"
+#include "common/log.h"
 #include "common/wire.h"
 
 #define PIECE_MAX PW_GIB
@@ -80,6 +82,7 @@ static int area_register(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_me
 
 int pw_rdma_pd_register(struct pw_rdma_pd *pd)
 {
+	pd->registers = true;
 	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
 		const struct pw_mem_area *m = pw_mem_area(i);
 		int err = m->base && !pd->area[i].mr ? area_register(pd, i, m) : 0;
@@ -133,6 +136,19 @@ static bool has_areas(const struct pw_rdma_pd *pd)
 		if (pd->area[i].mr)
 			return true;
 	return false;
+}
+
+/* A mount's arena comes after its first connection, whose node says how large it has to be; the
+ * memory of an application comes at any time. */
+static void on_announced(struct pw_mem_user *u, uint32_t area_idx)
+{
+	struct pw_rdma_pd *pd = pw_container_of(u, struct pw_rdma_pd, user);
+	const struct pw_mem_area *m = pw_mem_area(area_idx);
+	int err = pd->registers ? area_register(pd, area_idx, m) : 0;
+
+	if (err)
+		pw_log_warn("%s: %zu bytes of memory not registered (%s): payloads there take longer",
+			    pd->dev->name, m->len, pw_err_text(err));
 }
 
 static void on_withdrawn(struct pw_mem_user *u, uint32_t area_idx)
@@ -199,7 +215,7 @@ static int pd_new(struct pw_rdma_dev *dev, bool shared, struct pw_rdma_pd **ret)
 	}
 	pd->dev = dev;
 	pd->shared = shared;
-	pw_mem_user_add(&pd->user, on_withdrawn);
+	pw_mem_user_add(&pd->user, on_announced, on_withdrawn);
 	dev->refs++;
 	if (shared)
 		dev->shared = pd;

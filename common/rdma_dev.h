@@ -61,6 +61,7 @@ struct pw_rdma_pd {
 	struct ibv_pd *pd; /* owns */
 	uint32_t refs; /* connections */
 	bool shared;
+	bool registers; /* pw_rdma_pd_register() was called: areas that come later, too */
 	struct pw_mem_user user;
 	struct pw_rdma_area area[PW_MEM_MAX_AREAS];
 };
@@ -76,7 +77,9 @@ int pw_rdma_pd_get(const struct pw_verbs *v, struct ibv_context *ctx, bool node,
 /* Every queue pair, registration and window of the connection is gone. NULL is fine. */
 void pw_rdma_pd_put(struct pw_rdma_pd *pd);
 
-/* Registers the announced areas that are not registered yet. Return: 0; -ENOMEM also: the limit of
+/* Registers the announced areas that are not registered yet, and those that are announced from now
+ * on; one of those that cannot be registered is a warning in the log, and its payloads are copied or
+ * registered one by one. Return: 0; -ENOMEM also: the limit of
  * locked memory. */
 int pw_rdma_pd_register(struct pw_rdma_pd *pd);
 

@@ -183,6 +183,26 @@ static void listen_and_count(const char *host, bool early)
 	finish_calls();
 }
 
+/* Once it was not: a mount's first connection registered each payload for itself. */
+static void test_area__announced_later_is_registered(void **state)
+{
+	void *p = aligned_alloc(4096, 1u << 20);
+	uint64_t before;
+
+	assert_non_null(p);
+	rig_connect_pair();
+	rig_call(1, 0, 65536, 0);
+	finish_calls();
+	before = fake_stats.reg_mr;
+	assert_int_equal(pw_mem_announce(p, 1u << 20), 0);
+	assert_true(fake_stats.reg_mr > before);
+	pw_mem_withdraw(p);
+	assert_false(fake_memory_in_use(p, 1u << 20));
+	rig_call(1, 0, 65536, 0);
+	finish_calls();
+	free(p);
+}
+
 static void test_listen__registers_the_areas_of_its_device(void **state)
 {
 	listen_and_count("127.0.0.1", fake_opts.max_mw);
@@ -520,6 +540,7 @@ int main(void)
 		TEST(test_payload__longer_than_a_message_of_the_device),
 		TEST(test_payloads_in_pieces__share_a_short_queue),
 		TEST(test_areas__are_registered_in_pieces),
+		TEST(test_area__announced_later_is_registered),
 		TEST(test_listen__registers_the_areas_of_its_device),
 		TEST(test_listen__for_all_addresses_registers_with_all_devices),
 		TEST(test_listen__without_room_for_the_areas_says_so),
