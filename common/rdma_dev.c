@@ -147,8 +147,8 @@ static void on_announced(struct pw_mem_user *u, uint32_t area_idx)
 	int err = pd->registers ? area_register(pd, area_idx, m) : 0;
 
 	if (err)
-		pw_log_warn("%s: %zu bytes of memory not registered (%s): payloads there take longer",
-			    pd->dev->name, m->len, pw_err_text(err));
+		pw_log_warn("%s: %zu bytes of memory not registered (%s): payloads there take "
+			    "longer", pd->dev->name, m->len, pw_err_text(err));
 }
 
 static void on_withdrawn(struct pw_mem_user *u, uint32_t area_idx)

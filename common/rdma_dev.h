@@ -78,9 +78,8 @@ int pw_rdma_pd_get(const struct pw_verbs *v, struct ibv_context *ctx, bool node,
 void pw_rdma_pd_put(struct pw_rdma_pd *pd);
 
 /* Registers the announced areas that are not registered yet, and those that are announced from now
- * on; one of those that cannot be registered is a warning in the log, and its payloads are copied or
- * registered one by one. Return: 0; -ENOMEM also: the limit of
- * locked memory. */
+ * on; one of those that cannot be registered is a warning in the log, and its payloads are copied
+ * or registered one by one. Return: 0; -ENOMEM also: the limit of locked memory. */
 int pw_rdma_pd_register(struct pw_rdma_pd *pd);
 
 /* The registration that holds all of [@p, @p + @len); NULL: none does. */
