@@ -12,7 +12,7 @@
  *
  * Functions return 0 or a count, or -errno. They may be called from several threads; a region must
  * not be released while another thread still uses it. There is no state but what pw_open() makes.
- * See libpagewire(7).
+ * See libpagewire(3).
  */
 #ifndef PAGEWIRE_H
 #define PAGEWIRE_H
