@@ -128,13 +128,14 @@ static uint8_t *placed_at(const struct pw_rdma *x, const struct pw_rdma_slot *sl
 	return r->base + head;
 }
 
-/* The message of @in, whose slot is @sl if it has one. Return: true, its buffer is free. */
+/* The message of @in, whose slot is @sl if it has one; one without has its payload behind it
+ * (pw_rdma_parse()). Return: true, its buffer is free. */
 static bool take_msg(struct pw_rdma *x, struct pw_rdma_in *in, struct pw_rdma_slot *sl)
 {
 	const struct pw_rdma_view *v = &in->view;
 	void *dest = NULL;
 
-	if (v->head->flags & PW_RDMA_PULL) {
+	if (sl && v->head->flags & PW_RDMA_PULL) {
 		in->dest = ask_dest(x, v->cmd);
 		if (!in->dest)
 			return true;
@@ -142,7 +143,7 @@ static bool take_msg(struct pw_rdma *x, struct pw_rdma_in *in, struct pw_rdma_sl
 		pw_rdma_todo(x, sl, PW_RDMA_TODO_READ);
 		return false;
 	}
-	if (v->head->flags & PW_RDMA_PLACED) {
+	if (sl && v->head->flags & PW_RDMA_PLACED) {
 		uint8_t *at = placed_at(x, sl, v->cmd);
 
 		if (!at) {
@@ -354,14 +355,22 @@ static void on_received(struct pw_rdma *x, const struct ibv_wc *wc)
 
 /* Completions --------------------------------------------------------------------------------- */
 
+/* A close that waits for completions has nothing to wait for any more. */
+static void cq_is_broken(struct pw_rdma *x, const char *why)
+{
+	x->broken = true;
+	pw_rdma_failf(x, -EIO, "%s", why);
+	pw_loop_ready(x->loop, &x->ready);
+}
+
 static uint32_t poll_batch(struct pw_rdma *x)
 {
 	struct ibv_wc wc[POLL_BATCH];
 	int n = ibv_poll_cq(x->cq, POLL_BATCH, wc);
 
 	if (n < 0) {
-		x->broken = x->cq_failed = true;
-		pw_rdma_failf(x, -EIO, "the completion queue is broken");
+		x->cq_failed = true;
+		cq_is_broken(x, "the completion queue is broken");
 		return 0;
 	}
 	for (int i = 0; i < n; i++) {
@@ -417,8 +426,7 @@ static bool on_arm(struct pw_poller *p)
 	if (x->broken)
 		return true;
 	if (!x->armed && ibv_req_notify_cq(x->cq, 0)) {
-		x->broken = true;
-		pw_rdma_failf(x, -EIO, "the completion queue brings no events");
+		cq_is_broken(x, "the completion queue brings no events");
 		return true;
 	}
 	x->armed = true;

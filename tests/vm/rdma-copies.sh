@@ -77,6 +77,7 @@ rdma_up rxe store=memory memory=256MiB
 make_file "$TMPDIR/wanted" $PAYLOAD 7
 cleanup_fn end_probes
 echo 16384 >$T/buffer_size_kb
+# shellcheck disable=SC2016 # the kernel's word
 probe fuse_copy 'r:fuse_copy fuse_copy_do n=$retval:u32'
 probe to_user 'p:to_user _copy_to_iter n=%si:u64' "common_pid == ${NODE_PID[n]}"
 probe from_user 'p:from_user _copy_from_iter n=%si:u64' "common_pid == ${NODE_PID[n]}"
@@ -90,7 +91,7 @@ write_all 1M
 trace_end
 more "FUSE on the client, writes of 1 MiB" "$(sum fuse_copy)" $PAYLOAD
 less "FUSE on the client, writes of 1 MiB" "$(sum fuse_copy)" $((PAYLOAD + PAYLOAD / 100))
-less "system calls of the node, writes of 1 MiB" $(($(sum to_user) + $(sum from_user))) $MB
+less "system calls of the node, writes of 1 MiB" $(($(sum to_user) + $(sum from_user))) "$MB"
 less "touched by the node, writes of 1 MiB" "$(touched)" $((PAYLOAD / 2))
 
 forget
@@ -100,7 +101,7 @@ trace_end
 cmp "$TMPDIR/got" "$TMPDIR/wanted"
 more "FUSE on the client, reads of 1 MiB" "$(sum fuse_copy)" $PAYLOAD
 less "FUSE on the client, reads of 1 MiB" "$(sum fuse_copy)" $((PAYLOAD + PAYLOAD / 100))
-less "system calls of the node, reads of 1 MiB" $(($(sum to_user) + $(sum from_user))) $MB
+less "system calls of the node, reads of 1 MiB" $(($(sum to_user) + $(sum from_user))) "$MB"
 less "touched by the node, reads of 1 MiB" "$(touched)" $((PAYLOAD / 2))
 echo "1 MiB over RDMA: touched by the node $(touched) of $PAYLOAD bytes"
 

@@ -66,8 +66,10 @@ static void transparent(struct rig *r)
 	int fd = open(sw, O_WRONLY | O_CLOEXEC);
 	struct mem m;
 
-	if (fd < 0)
+	if (fd < 0) {
 		failed(r, "%s: %s", sw, strerror(errno));
+		return;
+	}
 	if (write(fd, "always", 6) != 6)
 		failed(r, "%s: %s", sw, strerror(errno));
 	m = mem_new(r, 4 * MIB, 0);
