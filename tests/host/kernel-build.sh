@@ -20,7 +20,8 @@ printf 'CONFIG_DEBUG=y\n' >config.debug
 # source NAME: a tarball whose "kernel" knows A and DEBUG, and is its own file "text"
 source_of() {
 	local d=$TMPDIR/$1
-	mkdir -p "$d/linux"
+	mkdir -p "$d/linux/Documentation/filesystems/fuse"
+	touch "$d/linux/Documentation/filesystems/fuse/index.rst"
 	printf '%s\n' one two three >"$d/linux/text"
 	cat >"$d/linux/Makefile" <<'MAKE'
 allnoconfig:
