@@ -66,13 +66,32 @@ static long pins_now(void)
 	return vmstat("nr_foll_pin_acquired") - vmstat("nr_foll_pin_released");
 }
 
-void wait_pins(struct rig *r, long want)
+/* The pins that are there for longer than it takes to look twice. */
+static long pins_settled(void)
 {
+	long now = pins_now(), before;
 	int ms = 0;
 
-	while (pins_now() - r->pins != want) {
+	do {
+		before = now;
+		usleep(2000);
+		now = pins_now();
+		ms += 2;
+	} while (now != before && ms < PATIENCE_MS);
+	return now;
+}
+
+void wait_pins(struct rig *r, long want)
+{
+	long now;
+	int ms = 0;
+
+	while ((now = pins_now()) - r->pins != want) {
+		/* the kernel gives back what a ring of the case before had when it comes to it */
+		if (now < r->pins)
+			r->pins = now;
 		if (ms++ > PATIENCE_MS)
-			failed(r, "%ld pages pinned, not %ld", pins_now() - r->pins, want);
+			failed(r, "%ld pages pinned, not %ld", now - r->pins, want);
 		usleep(1000);
 	}
 }
@@ -85,7 +104,7 @@ void rig_start(struct rig *r, const struct reg_server_opts *o)
 	int sv[2];
 
 	memset(r->sh, 0, offsetof(struct reg_shared, store));
-	r->pins = pins_now();
+	r->pins = pins_settled();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv))
 		err(1, "socketpair");
 	fflush(stdout);
