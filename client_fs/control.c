@@ -210,30 +210,13 @@ static void on_connection(struct pw_fd *f)
 
 static int make_socket(struct pwc_control *c)
 {
-	mode_t mask;
-	int fd, err;
+	int err = PW_FAULT_ERR("control.socket", -EACCES);
 
-	err = PW_FAULT_ERR("control.socket", -EACCES);
 	if (err)
 		return err;
 	if (mkdir(PWC_CONTROL_DIR, 0755) && errno != EEXIST)
 		return -errno;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* Left by a client that was killed; the mount point was checked to be free of a living
-	 * one. */
-	unlink(c->addr.sun_path);
-	mask = umask(0177);
-	err = bind(fd, (struct sockaddr *)&c->addr, sizeof(c->addr)) ? -errno : 0;
-	umask(mask);
-	if (!err && listen(fd, 16))
-		err = -errno;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	return fd;
+	return pwc_control_listen(&c->addr, SOCK_STREAM, 0600, 16);
 }
 
 int pwc_control_new(struct pwc_control **ret, struct pwc_shard *sh)

@@ -23,6 +23,12 @@ void pwc_control_path(const char *dir, char *ret, size_t len);
 /* Of the socket of region_sock.h, beside it. */
 void pwc_control_region_path(const char *dir, char *ret, size_t len);
 
+struct sockaddr_un;
+
+/* A listening socket of @type at @addr, in the folder that is there, with the rights @mode (0 to
+ * 0666). Return: the descriptor, the caller's; -errno. */
+int pwc_control_listen(const struct sockaddr_un *addr, int type, unsigned int mode, int backlog);
+
 /* Listens. Return: 0 or -errno; a user without rights in /run has no socket, which is not an
  * error. */
 int pwc_control_new(struct pwc_control **ret, struct pwc_shard *sh);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control_path.c -- the name of a mount's control socket */
+/* control_path.c -- a mount's sockets: their names, and how one comes to be under its name */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "client_fs/control.h"
 
@@ -51,4 +55,26 @@ void pwc_control_path(const char *dir, char *ret, size_t len)
 void pwc_control_region_path(const char *dir, char *ret, size_t len)
 {
 	make_path(PWC_CONTROL_DIR "/regions-", dir, ret, len);
+}
+
+int pwc_control_listen(const struct sockaddr_un *addr, int type, unsigned int mode, int backlog)
+{
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err;
+	mode_t mask;
+
+	if (fd < 0)
+		return -errno;
+	/* Left by a client that was killed; the mount point was checked to be free of a living
+	 * one. */
+	unlink(addr->sun_path);
+	mask = umask(~mode & 0777);
+	err = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) ? -errno : 0;
+	umask(mask);
+	if (!err && listen(fd, backlog))
+		err = -errno;
+	if (err) {
+		close(fd);
+		return err;
+	}
+	return fd;
 }

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -259,26 +258,10 @@ static void on_connection(struct pw_fd *f)
 
 static int make_socket(struct pwc_region_sock *s)
 {
-	mode_t mask;
-	int fd, err = PW_FAULT_ERR("region_sock.socket", -EACCES);
+	int err = PW_FAULT_ERR("region_sock.socket", -EACCES);
 
-	if (err)
-		return err;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* as for the control socket, which made the folder: left by a client that was killed */
-	unlink(s->addr.sun_path);
-	mask = umask(0111);
-	err = bind(fd, (struct sockaddr *)&s->addr, sizeof(s->addr)) ? -errno : 0;
-	umask(mask);
-	if (!err && listen(fd, 64))
-		err = -errno;
-	if (err) {
-		close(fd);
-		return err;
-	}
-	return fd;
+	/* the control socket has made the folder */
+	return err ? err : pwc_control_listen(&s->addr, SOCK_SEQPACKET, 0666, 64);
 }
 
 int pwc_region_sock_new(struct pwc_region_sock **ret, struct pwc_shard *sh)
