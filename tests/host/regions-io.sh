@@ -26,7 +26,7 @@ for path in "${PATHS[@]}"; do
 	user=$((user - $(client_says "$path" stats regions copied_in_runs)))
 	[ "$user" -le $((payload / 1000)) ] || fail "$user of $payload bytes copied, $path"
 	# a kernel that finds regions by itself has found those of read(2) and write(2)
-	if [ "$(client_says "$path" stats regions in_kernel)" = True ]; then
+	if [ "$(client_says "$path" stats regions in_kernel)" = true ]; then
 		hits=$(client_says "$path" stats regions hits)
 		runs=$(client_says "$path" stats regions hits_in_runs)
 		[ "$hits" -gt 20 ] || fail "only $hits hits over $path"

@@ -44,10 +44,10 @@ def latency_ratio(rounds):
     return best, statistics.median(a / b for a, b in found)
 
 
-def copied(rounds, side):
+def copied_of(samples, side):
     """Bytes that the CPU of one side moved for each payload byte."""
     moved = payload = 0
-    for sample in good(rounds, 'pagewire'):
+    for sample in samples:
         counters = sample.get('counters', {}).get(side)
         if counters and 'copied_bytes' in counters:
             moved += counters['copied_bytes']
@@ -55,9 +55,8 @@ def copied(rounds, side):
     return moved / payload if payload else None
 
 
-def cpu_per_gib(rounds, side):
-    found = [s['cpu'][side] / s['mib'] * 1024 for s in good(rounds, 'pagewire')
-             if s.get('cpu') and s['mib']]
+def cpu_per_gib_of(samples, side):
+    found = [s['cpu'][side] / s['mib'] * 1024 for s in samples if s.get('cpu') and s['mib']]
     return statistics.median(found) if found else None
 
 
@@ -77,8 +76,10 @@ def summarize(row, rounds):
     for floor in FLOORS:
         out['ratios'][floor] = ratio_pair(speed_pairs(rounds, floor))
     out['ratios']['p50'] = latency_ratio(rounds) if row.depth == 1 and row.direct else None
-    out['copied'] = {side: copied(rounds, side) for side in ('client', 'node')}
-    out['cpu_s_per_gib'] = {side: cpu_per_gib(rounds, side) for side in ('client', 'node', 'app')}
+    ours = good(rounds, 'pagewire')
+    out['copied'] = {side: copied_of(ours, side) for side in ('client', 'node')}
+    out['cpu_s_per_gib'] = {side: cpu_per_gib_of(ours, side)
+                            for side in ('client', 'node', 'app')}
     out['errors'] = sorted({f'{t}: {r[t]["error"]}' for r in rounds for t in r
                             if r[t] and 'error' in r[t]})
     return out

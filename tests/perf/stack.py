@@ -111,55 +111,87 @@ class NullServer:
         self.program.end()
 
 
-class Pagewire:
-    """One node and one client; with @hosts on two of them, RDMA in between."""
+class Mount:
+    """One client."""
 
-    def __init__(self, options, work, ring, hosts=None):
-        self.options = options
-        self.build = options.build
-        self.dir = os.path.join(work, 'mount')
-        self.node_dir = os.path.join(work, 'node')
-        self.port = free_port()
-        self.client = None
-        address = hosts.addr['a'] if hosts else '127.0.0.1'
-        at = hosts.words if hosts else lambda _: []
-        key = os.path.join(work, 'key')
-        os.makedirs(self.dir)
-        os.makedirs(self.node_dir)
-        config = os.path.join(work, 'node.conf')
-        with open(config, 'w', encoding='utf-8') as f:
-            f.write(f'[node]\ndir={self.node_dir}\nlisten={address}:{self.port}\n'
-                    f'transport={options.transport}\npoll_us={options.poll_us}\n'
-                    f'store={options.store}\ndurability={options.durability}\n'
-                    f'memory={2 * options.size_mib + 64}MiB\n'
-                    + (f'key_file={key}\n' if hosts else ''))
-        with open(os.open(key, os.O_WRONLY | os.O_CREAT, 0o600), 'wb') as f:
-            f.write(os.urandom(32))
-        mount = (f'io_uring={"on" if ring else "off"},transport={options.transport},'
-                 f'poll_us={options.poll_us}')
-        self.node = Program('node', [*at('a'), os.path.join(self.build, 'pagewire-node'),
-                                     '-c', config], work)
+    def __init__(self, name, cmd, directory, work):
+        self.dir = directory
+        os.makedirs(directory)
+        self.program = Program(name, cmd, work)
         try:
-            self.node.wait_for(lambda: 'listening on' in self.node.output())
-            self.client = Program('client', [
-                *at('b'), os.path.join(self.build, 'pagewire-client'),
-                f'{address}:{self.port}:/', self.dir, '-f',
-                '-o', mount + (f',key_file={key}' if hosts else '')], work)
-            self.client.wait_for(lambda: is_mounted(self.dir))
+            self.program.wait_for(lambda: is_mounted(directory))
         except Error:
             self.end()
             raise
 
     def end(self):
         unmount(self.dir)
-        if self.client:
-            self.client.end()
+        self.program.end()
+
+
+class Pagewire:
+    """One node and its mounts; with @hosts on two of them, RDMA in between."""
+
+    def __init__(self, options, work, ring, hosts=None):
+        self.options = options
+        self.build = options.build
+        self.work = work
+        self.node_dir = os.path.join(work, 'node')
+        self.port = free_port()
+        self.address = hosts.addr['a'] if hosts else '127.0.0.1'
+        self.at = hosts.words if hosts else lambda _: []
+        self.key = os.path.join(work, 'key') if hosts else None
+        self.mounts = []
+        os.makedirs(self.node_dir)
+        if self.key:
+            with open(os.open(self.key, os.O_WRONLY | os.O_CREAT, 0o600), 'wb') as f:
+                f.write(os.urandom(32))
+        self.node = self.start_node()
+        try:
+            self.node.wait_for(lambda: 'listening on' in self.node.output())
+            self.mount = self.add_mount('client', 'on' if ring else 'off')
+        except Error:
+            self.end()
+            raise
+        self.dir = self.mount.dir
+
+    def start_node(self):
+        o, config = self.options, os.path.join(self.work, 'node.conf')
+        with open(config, 'w', encoding='utf-8') as f:
+            f.write(f'[node]\ndir={self.node_dir}\nlisten={self.address}:{self.port}\n'
+                    f'transport={o.transport}\npoll_us={o.poll_us}\n'
+                    f'store={o.store}\ndurability={o.durability}\n'
+                    f'memory={2 * o.size_mib + 64}MiB\n'
+                    + (f'key_file={self.key}\n' if self.key else ''))
+        return Program('node', [*self.at('a'), os.path.join(self.build, 'pagewire-node'),
+                                '-c', config], self.work)
+
+    def add_mount(self, name, ring):
+        """One more mount of the same files; @ring: on or off."""
+        o, directory = self.options, os.path.join(self.work, 'mount-' + name)
+        options = (f'io_uring={ring},transport={o.transport},poll_us={o.poll_us}'
+                   + (f',key_file={self.key}' if self.key else ''))
+        mount = Mount(name, [*self.at('b'), os.path.join(self.build, 'pagewire-client'),
+                             f'{self.address}:{self.port}:/', directory, '-f', '-o', options],
+                      directory, self.work)
+        self.mounts.append(mount)
+        return mount
+
+    def end(self):
+        for mount in reversed(self.mounts):
+            mount.end()
         self.node.end()
 
+    def cpu_of(self, mount):
+        return {'client': mount.program.cpu(), 'node': self.node.cpu()}
+
     def cpu(self):
-        return {'client': self.client.cpu(), 'node': self.node.cpu()}
+        return self.cpu_of(self.mount)
 
     def stats(self):
+        return self.stats_of(self.mount)
+
+    def stats_of(self, mount):
         """Counters of both sides; a side that cannot be asked is left out."""
         try:
             p = subprocess.run([os.path.join(self.build, 'pagewire'), 'stats', '--json'],
@@ -168,7 +200,7 @@ class Pagewire:
             doc = json.loads(p.stdout)
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return {}
-        sides = {'client': (doc.get('mounts', []), self.dir),
+        sides = {'client': (doc.get('mounts', []), mount.dir),
                  'node': (doc.get('nodes', []), self.node_dir)}
         return {side: entry['counters'] for side, (entries, path) in sides.items()
                 for entry in entries if entry.get('dir') == path and 'counters' in entry}
