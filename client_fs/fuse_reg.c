@@ -13,6 +13,7 @@
 
 static_assert(sizeof(struct fuse_uring_reg_cmd) == 64, "kernel ABI");
 static_assert(sizeof(struct fuse_uring_reg_seg) == 16, "kernel ABI");
+static_assert(FUSE_URING_REG_MAX_SEGS == PW_RUNS_MAX, "all that the kernel tells");
 
 static void on_cqe(struct pw_io *io, int res, uint32_t flags)
 {
@@ -86,22 +87,27 @@ void pwc_reg_fini(struct pwc_reg *reg)
 	*reg = (struct pwc_reg){ .loop = NULL };
 }
 
-static bool check_list(const struct pwc_reg_hit *hit, uint32_t len)
+/* Return: the bytes of the runs; 0: they are not those of a request. */
+static uint64_t take_list(const struct pwc_region *r, const struct fuse_uring_reg_seg *list,
+			  uint32_t nr, struct iovec *v)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t i = 0; i < hit->nr_segs; i++) {
-		const struct fuse_uring_reg_seg *s = &hit->seg[i];
+	for (uint32_t i = 0; i < nr; i++) {
+		const struct fuse_uring_reg_seg *s = &list[i];
+		uint8_t *mem = pwc_region_mem(r, s->off, s->len);
 
-		if (s->id != hit->region->id || !pwc_region_mem(hit->region, s->off, s->len))
-			return false;
+		if (s->id != r->id || !s->len || !mem)
+			return 0;
+		v[i] = (struct iovec){ mem, s->len };
 		sum += s->len;
 	}
-	return sum == len;
+	return sum;
 }
 
 bool pwc_reg_find(struct pwc_regions *t, const struct fuse_uring_ent_in_out *ent, uint32_t len,
-		  const struct fuse_uring_reg_seg *list, struct pwc_reg_hit *ret)
+		  const struct fuse_uring_reg_seg *list, struct iovec *v,
+		  struct pwc_reg_hit *ret)
 {
 	uint64_t arg = ent->reserved & ((1ULL << FUSE_URING_REG_ID_SHIFT) - 1);
 	struct pwc_reg_hit hit = {
@@ -111,11 +117,10 @@ bool pwc_reg_find(struct pwc_regions *t, const struct fuse_uring_ent_in_out *ent
 	if (!hit.region)
 		return false;
 	if (ent->flags & FUSE_URING_ENT_REG_SG) {
-		if (!list || !arg || arg > FUSE_URING_REG_MAX_SEGS)
+		if (!len || !arg || arg > FUSE_URING_REG_MAX_SEGS)
 			return false;
-		hit.seg = list;
-		hit.nr_segs = (uint32_t)arg;
-		if (!check_list(&hit, len))
+		hit.nr_runs = (uint32_t)arg;
+		if (take_list(hit.region, list, hit.nr_runs, v) != len)
 			return false;
 	} else {
 		hit.mem = pwc_region_mem(hit.region, arg, len);
@@ -124,26 +129,4 @@ bool pwc_reg_find(struct pwc_regions *t, const struct fuse_uring_ent_in_out *ent
 	}
 	*ret = hit;
 	return true;
-}
-
-void pwc_reg_gather(const struct pwc_reg_hit *hit, uint8_t *mem, uint32_t len)
-{
-	for (uint32_t i = 0; i < hit->nr_segs && len; i++) {
-		uint32_t n = PW_MIN(hit->seg[i].len, len);
-
-		memcpy(mem, hit->region->base + hit->seg[i].off, n);
-		mem += n;
-		len -= n;
-	}
-}
-
-void pwc_reg_scatter(const struct pwc_reg_hit *hit, const uint8_t *mem, uint32_t len)
-{
-	for (uint32_t i = 0; i < hit->nr_segs && len; i++) {
-		uint32_t n = PW_MIN(hit->seg[i].len, len);
-
-		memcpy(hit->region->base + hit->seg[i].off, mem, n);
-		mem += n;
-		len -= n;
-	}
 }

@@ -12,6 +12,7 @@
 
 #include "client_fs/fuse_uapi.h"
 #include "client_fs/region.h"
+#include "common/runs.h"
 #include "common/uring.h"
 
 /* Of the kernel's interface; numbers far from those that others are given next. */
@@ -67,23 +68,21 @@ void pwc_reg_fini(struct pwc_reg *reg);
 struct pwc_reg_hit {
 	struct pwc_region *region;
 	uint8_t *mem; /* all of it, when there is one run; else NULL */
-	const struct fuse_uring_reg_seg *seg; /* the runs; borrowed from who asked */
-	uint32_t nr_segs;
+	uint32_t nr_runs; /* else */
 };
 
 /**
  * pwc_reg_find - what the kernel says, checked
  * @ent:  flags have FUSE_URING_ENT_REG
  * @len:  bytes that the request moves
- * @list: where a list of runs would be, in memory that nobody else writes to; NULL: there is none
+ * @list: where a list of runs would be, in memory that nobody else writes to
+ * @v:    where it is put as the addresses of its runs, FUSE_URING_REG_MAX_SEGS of them
  *
  * Return: true, @ret is set, and every run lies in its region; false: the kernel does not make
  * sense.
  */
 bool pwc_reg_find(struct pwc_regions *t, const struct fuse_uring_ent_in_out *ent, uint32_t len,
-		  const struct fuse_uring_reg_seg *list, struct pwc_reg_hit *ret);
-/* Between runs and a run of @len bytes at @mem; @len is at most that of the request. */
-void pwc_reg_gather(const struct pwc_reg_hit *hit, uint8_t *mem, uint32_t len);
-void pwc_reg_scatter(const struct pwc_reg_hit *hit, const uint8_t *mem, uint32_t len);
+		  const struct fuse_uring_reg_seg *list, struct iovec *v,
+		  struct pwc_reg_hit *ret);
 
 #endif

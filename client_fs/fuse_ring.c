@@ -185,14 +185,13 @@ static void on_queue_cqe(struct pw_io *io, int res, uint32_t flags)
 	}
 }
 
-/* The payload is the application's own memory; of a list of runs, this is where the copy is made.
- * Return: false: there is no sense in it. */
+/* The payload is the application's own memory. Return: false: there is no sense in it. */
 static bool take_region(struct pwc_entry *e)
 {
 	struct pwc_ring *ring = e->ring;
 	const struct fuse_uring_req_header *f = &e->head->fuse;
 	const struct fuse_uring_ent_in_out *ent = &f->ring_ent_in_out;
-	struct fuse_uring_reg_seg *list = ring->segs + (e - ring->entry) * FUSE_URING_REG_MAX_SEGS;
+	struct iovec *v = ring->runs + (e - ring->entry) * PW_RUNS_MAX;
 	struct pwc_req *r = &e->req;
 	bool write = r->opcode == FUSE_WRITE;
 	uint32_t len = write ? ent->payload_sz : ((const struct fuse_read_in *)f->op_in)->size;
@@ -200,20 +199,16 @@ static bool take_region(struct pwc_entry *e)
 
 	if ((!write && r->opcode != FUSE_READ) || len > ring->arena->o.payload_bytes)
 		return false;
-	if (ent->flags & FUSE_URING_ENT_REG_SG)
-		memcpy(list, r->in, FUSE_URING_REG_MAX_SEGS * sizeof(*list));
-	if (!pwc_reg_find(ring->regions, ent, len, list, &hit))
+	if (!pwc_reg_find(ring->regions, ent, len, (const void *)r->in, v, &hit))
 		return false;
 	r->region = hit.region;
 	pwc_region_hold(r->region);
 	ring->reg_hits++;
-	if (hit.nr_segs) {
+	if (hit.nr_runs) {
 		ring->reg_lists++;
-		ring->reg_copied += len;
-		if (write)
-			pwc_reg_gather(&hit, r->in, len);
-		else
-			e->hit = hit;
+		e->runs = (struct pw_runs){ v, hit.nr_runs };
+		r->runs = &e->runs;
+		r->out_max = write ? r->out_max : len;
 	} else if (write) {
 		r->in = hit.mem;
 	} else {
@@ -254,7 +249,6 @@ static void start(struct pwc_entry *e)
 	r->op_in_len = rest <= sizeof(f->op_in) ? (uint32_t)rest : 0;
 	r->out = r->in;
 	r->out_max = max;
-	e->hit.nr_segs = 0;
 	if (f->ring_ent_in_out.flags & FUSE_URING_ENT_REG) {
 		if (!ring->regions || !take_region(e))
 			r->op_in_len = 0;
@@ -303,8 +297,6 @@ static void reply(struct pwc_req *r, int err, uint32_t out_len)
 		.unique = r->unique,
 	};
 	f->ring_ent_in_out.payload_sz = out_len;
-	if (pw_unlikely(e->hit.nr_segs) && !err)
-		pwc_reg_scatter(&e->hit, r->out, out_len);
 	pwc_req_free(r);
 	e->head->state = PWC_ARENA_COMMIT;
 	prepare(e->ring, &e->io, FUSE_IO_URING_CMD_COMMIT_AND_FETCH, e->qid, &cmd);
@@ -373,8 +365,8 @@ void pwc_ring_fini(struct pwc_ring *ring)
 			pw_io_fini(ring->loop, &ring->queue[i].io);
 	free(ring->entry);
 	free(ring->queue);
-	free(ring->segs);
-	ring->segs = NULL;
+	free(ring->runs);
+	ring->runs = NULL;
 	ring->entry = NULL;
 	ring->queue = NULL;
 	ring->nr_entries = 0;
@@ -393,10 +385,10 @@ void pwc_ring_register(struct pwc_ring *ring, int fd)
 
 int pwc_ring_use_regions(struct pwc_ring *ring, struct pwc_regions *regions)
 {
-	size_t nr = (size_t)ring->nr_entries * FUSE_URING_REG_MAX_SEGS;
+	size_t nr = (size_t)ring->nr_entries * PW_RUNS_MAX;
 
-	ring->segs = PW_FAULT("ring.segs") ? NULL : calloc(nr, sizeof(*ring->segs));
-	if (!ring->segs)
+	ring->runs = PW_FAULT("ring.runs") ? NULL : calloc(nr, sizeof(*ring->runs));
+	if (!ring->runs)
 		return -ENOMEM;
 	ring->regions = regions;
 	return 0;

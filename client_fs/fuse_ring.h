@@ -37,8 +37,7 @@ struct pwc_entry {
 	struct pwc_arena_head *head;
 	uint8_t *payload; /* the entry's own; NULL with a buffer pool */
 	struct iovec iov[2]; /* of REGISTER */
-	/* Of a READ whose runs its data is copied to at the end; nr_segs 0: of none */
-	struct pwc_reg_hit hit;
+	struct pw_runs runs; /* of the request that it has, if that has some */
 	uint16_t qid;
 };
 
@@ -88,9 +87,8 @@ struct pwc_ring {
 	uint64_t commits, commit_errors;
 	/* Set by pwc_ring_use_regions(); NULL: no request names one */
 	struct pwc_regions *regions; /* borrowed */
-	struct fuse_uring_reg_seg *segs; /* owns; FUSE_URING_REG_MAX_SEGS for each entry */
+	struct iovec *runs; /* owns; PW_RUNS_MAX for each entry */
 	uint64_t reg_hits, reg_lists, reg_misses; /* READ and WRITE; lists are hits, too */
-	uint64_t reg_copied; /* bytes, because of lists */
 	bool registered; /* every REGISTER was queued */
 	bool failed; /* on_failed() was called */
 };

@@ -42,6 +42,7 @@ int pwc_op_read_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done_
 	cmd->io.cred = (struct pw_cred){ r->uid, r->gid };
 	r->call.out = d->mem;
 	r->call.out_max = len;
+	r->call.runs = d->runs;
 	pwc_req_call(r, done);
 	return 0;
 }
@@ -49,7 +50,7 @@ int pwc_op_read_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done_
 void pwc_op_read_start(struct pwc_req *r)
 {
 	const struct fuse_read_in *in = r->op_in;
-	struct pwc_data d = { in->offset, in->size, 0, r->out };
+	struct pwc_data d = { in->offset, in->size, 0, r->out, r->runs };
 	int err;
 
 	/* more than INIT allowed: the kernel does not do it */

@@ -2,10 +2,10 @@
 /* op_write.c -- the life of a WRITE
  *
  * Happy path: the kernel has copied the application's page into the request's memory, or the
- * request names a region of the application -> placement says where the bytes go -> one call,
- * whose payload is that memory (nothing is copied here) -> the node has it on media (or as durable
- * as it was told to) -> REPLYING. Can fail: whatever the node or the peer says. A write is all or
- * nothing: there are no short writes.
+ * request names a region of the application, or several runs in one -> placement says where the
+ * bytes go -> one call, whose payload is that memory (nothing is copied here) -> the node has it on
+ * media (or as durable as it was told to) -> REPLYING. Can fail: whatever the node or the peer
+ * says. A write is all or nothing: there are no short writes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +63,8 @@ int pwc_op_write_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done
 	cmd->io.flags = d->flags;
 	cmd->io.cred = (struct pw_cred){ r->uid, r->gid };
 	r->call.payload = d->mem + leg[0].buf_off;
+	r->call.runs = d->runs;
+	r->call.spare = d->mem;
 	pwc_req_call(r, done);
 	return 0;
 }
@@ -70,7 +72,7 @@ int pwc_op_write_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done
 void pwc_op_write_start(struct pwc_req *r)
 {
 	const struct fuse_write_in *in = r->op_in;
-	struct pwc_data d = { in->offset, in->size, pwc_op_write_flags(in->flags), r->in };
+	struct pwc_data d = { in->offset, in->size, pwc_op_write_flags(in->flags), r->in, r->runs };
 	int err;
 
 	if (in->size != r->in_len || in->size > pwc_shard_max_io(r->sh)) {

@@ -31,6 +31,7 @@ struct pwc_data {
 	uint32_t len;
 	uint32_t flags; /* of a write: PW_IO_* */
 	uint8_t *mem; /* borrowed until the call is done */
+	const struct pw_runs *runs; /* they are there instead, as in struct pwc_call; or NULL */
 };
 typedef void pwc_call_done_fn(struct pwc_call *c, int err, const struct pw_cmd *rsp,
 			      uint32_t out_len);

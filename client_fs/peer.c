@@ -31,6 +31,10 @@ static void call_end(struct pwc_peer *p, struct pwc_call *c, int err, const stru
 	uint32_t out_len = rsp ? rsp->payload_len : 0;
 
 	pw_list_del(&c->node);
+	if (pw_unlikely(c->runs) && !err && out_len && !c->gathered) {
+		pw_runs_fill(c->runs, 0, c->out, out_len);
+		p->stats.runs_copied += out_len;
+	}
 	if (s) {
 		s->call = NULL;
 		p->inflight--;
@@ -63,6 +67,26 @@ static void call_sent(struct pw_send *send, int err)
 		answer_deliver(s->peer, s);
 }
 
+/* Asked each time it is sent: another connection may be on another device. */
+static void runs_post(struct pwc_peer *p, struct pwc_call *c)
+{
+	uint32_t n = c->send.cmd.payload_len;
+	enum pw_gather can = pw_conn_gathers(p->conn, c->runs, !n);
+
+	p->stats.runs[can]++;
+	c->gathered = can == PW_GATHER_OK;
+	if (c->gathered && n) {
+		c->send.runs = c->runs;
+	} else if (c->gathered) {
+		c->send.answer = NULL;
+		c->send.answer_max = 0;
+	} else if (n) {
+		pw_runs_read(c->runs, 0, c->spare, n);
+		c->send.payload = c->spare;
+		p->stats.runs_copied += n;
+	}
+}
+
 static void call_post(struct pwc_peer *p, struct pwc_call *c)
 {
 	struct pwc_slot *s = &p->slots[c->slot];
@@ -73,6 +97,9 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 	c->send.answer = c->out;
 	c->send.answer_max = c->out_max;
 	c->send.done = call_sent;
+	c->send.runs = NULL;
+	if (pw_unlikely(c->runs) && pw_conn_state(p->conn) == PW_CONN_UP)
+		runs_post(p, c);
 	c->owner = s;
 	s->answered = false;
 	if (pw_conn_send(p->conn, &c->send)) {
@@ -416,6 +443,16 @@ static void *on_payload(struct pw_conn *conn, const struct pw_cmd *cmd)
 	return s->call->out;
 }
 
+static const struct pw_runs *on_runs(struct pw_conn *conn, const struct pw_cmd *cmd)
+{
+	struct pwc_peer *p = pw_conn_owner(conn);
+	struct pwc_slot *s = answer_slot(p, cmd);
+
+	if (!s || !s->call->runs || !s->call->gathered || cmd->payload_len > s->call->out_max)
+		return NULL;
+	return s->call->runs;
+}
+
 static void *guess_payload(struct pw_conn *conn, uint32_t *ret_len)
 {
 	struct pwc_peer *p = pw_conn_owner(conn);
@@ -424,7 +461,7 @@ static void *guess_payload(struct pw_conn *conn, uint32_t *ret_len)
 	if (pw_list_empty(&p->posted))
 		return NULL;
 	c = pw_list_first(&p->posted, struct pwc_call, node);
-	if (!c->out_max || p->slots[c->slot].answered)
+	if (!c->out_max || p->slots[c->slot].answered || (c->runs && c->gathered))
 		return NULL;
 	*ret_len = c->out_max;
 	return c->out;
@@ -454,6 +491,7 @@ static void on_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *payload
 static const struct pw_conn_ops conn_ops = {
 	.on_up = on_up,
 	.on_payload = on_payload,
+	.on_runs = on_runs,
 	.guess_payload = guess_payload,
 	.on_msg = on_msg,
 	.on_rails = pwc_rails_on_offer,

@@ -27,9 +27,15 @@ struct pwc_call {
 	const void *payload; /* borrowed until done */
 	void *out; /* where an answer payload lands; borrowed until done */
 	uint32_t out_max;
+	/* NULL; or the payload lies in these runs, or the answer's is to land there if the request
+	 * has none. They have as many bytes as the payload, or @out_max; borrowed until done. Where
+	 * the connection cannot do that, it is brought together in @spare, or in @out. */
+	const struct pw_runs *runs;
+	void *spare;
 	/* Set by the peer */
 	uint16_t slot;
 	uint8_t state; /* private to peer.c: see peer_impl.h */
+	bool gathered; /* private to peer.c: the connection knows of @runs */
 	void *owner; /* private to peer.c: the slot */
 	bool aborted; /* the caller no longer wants it: see pwc_call_abort() */
 	/* The caller's: it does not wait for a node that is away, but ends with -EHOSTDOWN. Only
@@ -115,6 +121,8 @@ uint32_t pwc_peer_max_io(const struct pwc_peer *p); /* bytes; after the first on
 struct pwc_peer_stats {
 	uint64_t calls, replays, reconnects, timeouts, aborted, stall_slot;
 	uint64_t failovers, moves; /* reconnects that took another way; of them in order */
+	uint64_t runs[PW_GATHER_NR]; /* calls with runs, by what the connection said of them */
+	uint64_t runs_copied; /* bytes, because it could not */
 	uint32_t inflight, waiting, nr_slots;
 	uint64_t down_since_ns; /* 0: up */
 	struct pw_conn_stats conn; /* summed over connections */

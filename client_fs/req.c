@@ -180,6 +180,7 @@ struct pw_cmd *pwc_req_cmd(struct pwc_req *r, enum pw_op op)
 	pw_cmd_init(cmd, PW_MSG_REQ, op);
 	r->call.payload = NULL;
 	r->call.out = NULL;
+	r->call.runs = NULL;
 	r->call.out_max = 0;
 	r->call.aborted = false;
 	r->call.brief = false;

@@ -52,6 +52,9 @@ struct pwc_req {
 	/* Held until the answer: @in of a WRITE, @out of a READ lies there, or what an IOCTL moves;
 	 * NULL: none of this request's payload does. */
 	struct pwc_region *region;
+	/* Where in @region it lies, if in more than one piece; borrowed until the answer. @in or
+	 * @out is memory of its size then, with nothing in it. NULL: it has one piece. */
+	const struct pw_runs *runs;
 
 	bool calling; /* the call is out */
 	bool interrupted; /* its caller has a signal: see shard.c */
@@ -78,6 +81,7 @@ static inline void pwc_req_take_head(struct pwc_req *r, const struct fuse_in_hea
 	r->gid = h->gid;
 	r->pid = h->pid;
 	r->region = NULL;
+	r->runs = NULL;
 }
 
 /**

@@ -236,7 +236,8 @@ static json_t *paths_json(const struct pwc_stats *st)
 	return j;
 }
 
-static json_t *regions_json(const struct pwc_regions *t, const struct pwc_ring *ring)
+static json_t *regions_json(const struct pwc_regions *t, const struct pwc_ring *ring,
+			    const struct pwc_peer_stats *peer)
 {
 	json_t *j = json_object();
 
@@ -250,7 +251,7 @@ static json_t *regions_json(const struct pwc_regions *t, const struct pwc_ring *
 	json_object_set_new(j, "in_kernel", json_boolean(t->kernel));
 	json_object_set_new(j, "hits", num(ring->reg_hits));
 	json_object_set_new(j, "hits_in_runs", num(ring->reg_lists));
-	json_object_set_new(j, "copied_in_runs", num(ring->reg_copied));
+	json_object_set_new(j, "copied_in_runs", num(peer->runs_copied));
 	json_object_set_new(j, "misses", num(ring->reg_misses));
 	return j;
 }
@@ -279,8 +280,11 @@ static json_t *region_json(const struct pwc_region *r)
 
 json_t *pwc_regions_json(const struct pwc_shard *sh)
 {
-	json_t *j = regions_json(&sh->regions, &sh->ring), *list = json_array();
+	json_t *j, *list = json_array();
+	struct pwc_peer_stats peer;
 
+	pwc_peer_get_stats(sh->peer, &peer);
+	j = regions_json(&sh->regions, &sh->ring, &peer);
 	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++)
 		if (sh->regions.region[i].sm.state != PWC_REGION_FREE)
 			json_array_append_new(list, region_json(&sh->regions.region[i]));
@@ -311,7 +315,7 @@ static json_t *loop_json(const struct pwc_shard *sh)
 static void set_copies(json_t *j, const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
 {
 	const struct pwc_stats *st = &sh->stats;
-	uint64_t payload = 0, kernel = 0, user = peer->conn.copied_bytes + sh->ring.reg_copied;
+	uint64_t payload = 0, kernel = 0, user = peer->conn.copied_bytes + peer->runs_copied;
 
 	for (uint32_t i = 0; i < PWC_NR_PATHS; i++) {
 		payload += st->bytes_read[i] + st->bytes_written[i];
@@ -336,7 +340,7 @@ json_t *pwc_stats_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "requests", requests_json(st));
 	json_object_set_new(j, "paths", paths_json(st));
 	set_copies(j, sh, &peer);
-	json_object_set_new(j, "regions", regions_json(&sh->regions, &sh->ring));
+	json_object_set_new(j, "regions", regions_json(&sh->regions, &sh->ring, &peer));
 	for (uint32_t i = 0; i < PWC_NR_FALLBACKS; i++)
 		json_object_set_new(fallbacks, fallback_names[i], num(st->fallbacks[i]));
 	json_object_set_new(j, "fallbacks", fallbacks);

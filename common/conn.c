@@ -130,6 +130,11 @@ bool pw_conn_places(const struct pw_conn *c)
 	return state_of(c) == PW_CONN_UP && pw_xprt_places(c->x);
 }
 
+enum pw_gather pw_conn_gathers(const struct pw_conn *c, const struct pw_runs *runs, bool in)
+{
+	return state_of(c) == PW_CONN_UP ? pw_xprt_gathers(c->x, runs, in) : PW_GATHER_NEVER;
+}
+
 /* Its connection: the array's place in it tells which element @s is. */
 static struct pw_conn *conn_of_last(struct pw_send *s)
 {
@@ -188,6 +193,15 @@ static void *on_payload(void *owner, const struct pw_cmd *cmd)
 	if (state_of(c) != PW_CONN_UP && !c->leaving)
 		return NULL;
 	return c->ops->on_payload(c, cmd);
+}
+
+static const struct pw_runs *on_runs(void *owner, const struct pw_cmd *cmd)
+{
+	struct pw_conn *c = owner;
+
+	if ((state_of(c) != PW_CONN_UP && !c->leaving) || !c->ops->on_runs)
+		return NULL;
+	return c->ops->on_runs(c, cmd);
 }
 
 static void *guess_payload(void *owner, uint32_t *ret_len)
@@ -381,6 +395,7 @@ static void on_connected(void *owner, const char *peer_name)
 const struct pw_xprt_ops pw_conn_xprt_ops = {
 	.on_connected = on_connected,
 	.on_payload = on_payload,
+	.on_runs = on_runs,
 	.guess_payload = guess_payload,
 	.on_msg = on_msg,
 	.on_closed = on_closed,

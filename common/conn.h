@@ -18,6 +18,7 @@
 #include "common/list.h"
 #include "common/loop.h"
 #include "common/mem.h"
+#include "common/runs.h"
 #include "common/wire.h"
 
 struct pw_conn;
@@ -50,6 +51,8 @@ struct pw_send {
 	struct pw_list node;
 	struct pw_cmd cmd; /* owned here until done */
 	const void *payload; /* borrowed until done; NULL when cmd.payload_len is 0 */
+	/* In place of @payload, only where pw_conn_gathers() has said yes; borrowed until done */
+	const struct pw_runs *runs;
 	/* Of a request: where its answer's payload may land, so that the node can put it there;
 	 * what on_payload() will return. Borrowed until done and the answer. NULL: not known. */
 	void *answer;
@@ -70,6 +73,9 @@ struct pw_conn_ops {
 	 * until on_msg() or on_down(). NULL: nobody wants it (bad slot, bad seq) -> the connection
 	 * fails. */
 	void *(*on_payload)(struct pw_conn *c, const struct pw_cmd *cmd);
+	/* Optional, asked before on_payload(): it lands in these runs, which pw_conn_gathers()
+	 * has said yes to; borrowed as above. NULL: it does not. */
+	const struct pw_runs *(*on_runs)(struct pw_conn *c, const struct pw_cmd *cmd);
 	/* Optional: where the next payload will probably land, so that command and payload can come
 	 * in with one receive; borrowed until the next on_msg() or on_down(): anything may be
 	 * written there until then. A wrong guess costs a copy of what had arrived. Return NULL for
@@ -168,6 +174,23 @@ bool pw_conn_revoke(struct pw_conn *c, uint16_t slot, struct pw_revoke *r) PW_WA
 /* The peer writes payloads where they were granted, whatever on_payload() returns: from another
  * place they have to be copied. UP only. */
 bool pw_conn_places(const struct pw_conn *c);
+
+enum pw_gather {
+	PW_GATHER_OK, /* no byte is copied to bring them together */
+	PW_GATHER_NEVER, /* this transport does not do it */
+	PW_GATHER_UNREGISTERED, /* its device has no registration of the memory */
+	PW_GATHER_TOO_MANY, /* its device takes fewer at once */
+	PW_GATHER_NR
+};
+
+/**
+ * pw_conn_gathers - can a message of this connection leave from, or land in, several runs?
+ * @in: an answer lands there; else a request leaves from there
+ *
+ * Holds as long as the memory does not go and the connection is UP. What is not gathered here its
+ * owner copies to, or from, one piece.
+ */
+enum pw_gather pw_conn_gathers(const struct pw_conn *c, const struct pw_runs *runs, bool in);
 
 /**
  * pw_conn_tell_rails - tells the client where this node can be reached, and how

@@ -288,7 +288,9 @@ int pw_rdma_dev_limits(const struct pw_rdma_dev *dev, uint8_t port, struct pw_rd
 		return err;
 	ret->rq = PW_MIN(wr, cqe / 2);
 	ret->sq = PW_MIN(wr, cqe / 2);
-	ret->send_sge = a->max_sge > 1 ? 2 : 1;
+	ret->send_sge = (uint32_t)PW_MIN(PW_MAX(a->max_sge, 1), PW_RDMA_SGE_MAX);
+	/* zero here, too; soft-iWARP: 1 */
+	ret->read_sge = PW_MIN((uint32_t)PW_MAX(a->max_sge_rd, 1), ret->send_sge);
 	/* zero is what a driver says that has not thought of it */
 	ret->max_msg = p.max_msg_sz ? PW_MIN(p.max_msg_sz, PW_MAX_IO) : PW_MAX_IO;
 	return 0;

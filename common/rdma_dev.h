@@ -42,10 +42,14 @@ struct pw_rdma_dev {
 	uint64_t touched; /* times that the reserve was */
 };
 
+/* More would make every request of the queue larger, for those few that have so many. */
+#define PW_RDMA_SGE_MAX 8
+
 /* What one connection on a port of the device may use. */
 struct pw_rdma_limits {
 	uint32_t sq, rq; /* work requests each way; together they fit a completion queue */
-	uint32_t send_sge;
+	uint32_t send_sge; /* pieces of memory that one request gathers */
+	uint32_t read_sge; /* ... that one READ scatters to */
 	uint32_t max_msg; /* bytes that one request moves */
 };
 

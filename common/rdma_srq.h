@@ -44,6 +44,7 @@ struct pw_rdma_in {
 	struct pw_list free_node; /* of the shared queue, when it is not posted */
 	struct pw_rdma_view view;
 	void *dest; /* where its payload is */
+	const struct pw_runs *runs; /* it lies in these, from dest on; borrowed, or NULL */
 };
 
 struct pw_rdma_srq {

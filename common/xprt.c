@@ -47,6 +47,11 @@ bool pw_xprt_places(const struct pw_xprt *x)
 	return x->type->grant;
 }
 
+enum pw_gather pw_xprt_gathers(const struct pw_xprt *x, const struct pw_runs *runs, bool in)
+{
+	return x->type->gathers ? x->type->gathers(x, runs, in) : PW_GATHER_NEVER;
+}
+
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why)
 {
 	x->type->close(x, err, why);

@@ -18,6 +18,8 @@ struct pw_xprt_ops {
 	/* A command arrived and passed pw_cmd_check(). Return where its payload goes; only called
 	 * when payload_len > 0. NULL ends the connection with -EPROTO. */
 	void *(*on_payload)(void *owner, const struct pw_cmd *cmd);
+	/* Asked first by a transport that gathers, may be NULL: not NULL, it goes there. */
+	const struct pw_runs *(*on_runs)(void *owner, const struct pw_cmd *cmd);
 	void *(*guess_payload)(void *owner, uint32_t *ret_len);
 	void (*on_msg)(void *owner, const struct pw_cmd *cmd, void *payload);
 	/* Failed, or pw_xprt_close() finished: nothing is in flight, all sends were done. */
@@ -39,6 +41,8 @@ void pw_xprt_set_up(struct pw_xprt *x, uint32_t nr_slots);
 void pw_xprt_grant(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len);
 bool pw_xprt_revoke(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r);
 bool pw_xprt_places(const struct pw_xprt *x);
+/* See pw_conn_gathers(). */
+enum pw_gather pw_xprt_gathers(const struct pw_xprt *x, const struct pw_runs *runs, bool in);
 /* Idempotent. on_closed(err, why) follows from the loop; frees nothing. */
 void pw_xprt_close(struct pw_xprt *x, int err, const char *why);
 /* After on_closed(), or as the last thing inside it. */

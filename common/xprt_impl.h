@@ -28,6 +28,7 @@ struct pw_xprt_type {
 	void (*set_up)(struct pw_xprt *x, uint32_t nr_slots);
 	void (*grant)(struct pw_xprt *x, uint16_t slot, void *buf, uint32_t len);
 	bool (*revoke)(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r);
+	enum pw_gather (*gathers)(const struct pw_xprt *x, const struct pw_runs *runs, bool in);
 
 	int (*listen)(struct pw_loop *loop, const char *host, uint16_t port,
 		      pw_xprt_accept_fn *on_accept, void *arg, struct pw_xprt_listener **ret);

@@ -200,6 +200,7 @@ const struct pw_xprt_type pw_rdma_type = {
 	.set_up = pw_rdma_set_up,
 	.grant = pw_rdma_grant,
 	.revoke = pw_rdma_revoke,
+	.gathers = pw_rdma_gathers,
 	.listen = pw_rdma_listen,
 	.listener_port = pw_rdma_listener_port,
 	.listener_free = pw_rdma_listener_free,

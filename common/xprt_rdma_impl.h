@@ -24,6 +24,7 @@
 #define PW_RDMA_DEPTH_MAX (128u + PW_RDMA_BESIDE)
 #define PW_RDMA_SQ_MAX 512u
 #define PW_RDMA_POST_MAX 64u /* work requests with one doorbell */
+#define PW_RDMA_POST_SGES (2 * PW_RDMA_POST_MAX) /* and the pieces of memory that they have */
 /* The most that one item needs of the send queue, beside the pieces of its payload. */
 #define PW_RDMA_ROOM 3u
 /* Of wr_id: it is of the send queue; receives have small numbers. */
@@ -117,8 +118,8 @@ struct pw_rdma_tx {
 	uint32_t sent, limit; /* messages; of them allowed by the peer */
 	/* prepared, not posted */
 	struct ibv_send_wr wr[PW_RDMA_POST_MAX];
-	struct ibv_sge sge[PW_RDMA_POST_MAX][2];
-	uint32_t nr_wr;
+	struct ibv_sge sge[PW_RDMA_POST_SGES];
+	uint32_t nr_wr, nr_sge; /* nr_sge: those of all but the last one */
 };
 
 struct pw_rdma_rx {
@@ -277,8 +278,11 @@ static inline void pw_rdma_add_sge(struct ibv_send_wr *wr, const void *p, uint32
 }
 
 /* xprt_rdma_payload.c: there is room for it on the send queue */
-/* Requests that a payload of @len bytes takes; 0: it goes with its command. */
-uint32_t pw_rdma_pieces(const struct pw_rdma *x, uint32_t len);
+/* Requests that a payload of @len bytes takes, in @runs if these are not NULL, and by READs of the
+ * client if @in; 0: it goes with its
+ * command. */
+uint32_t pw_rdma_pieces(const struct pw_rdma *x, const struct pw_runs *runs, uint32_t len, bool in);
+enum pw_gather pw_rdma_gathers(const struct pw_xprt *base, const struct pw_runs *runs, bool in);
 /* Is there what the payload of @s needs? If not, it comes. */
 bool pw_rdma_is_placeable(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
 			  const struct pw_send *s);
@@ -286,9 +290,14 @@ bool pw_rdma_is_placeable(const struct pw_rdma *x, const struct pw_rdma_slot *sl
  * to end. Return: 0; -errno. */
 int pw_rdma_place(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
 		  struct pw_send *s, uint32_t *inv);
+/* What a SEND takes from where it is, behind a message's own bytes. */
+struct pw_rdma_more {
+	struct ibv_sge sge[PW_RDMA_SGE_MAX];
+	uint32_t nr, bytes;
+};
 /* Behind the command at @to, or in @more. */
 void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to, uint32_t *len,
-			struct ibv_sge *more);
+			struct pw_rdma_more *more);
 /* The client reads the held answer's payload from the node's memory. Return: 0; -errno. */
 int pw_rdma_put_read(struct pw_rdma *x, struct pw_rdma_slot *sl);
 

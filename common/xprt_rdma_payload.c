@@ -5,6 +5,15 @@
  * A device sends no more than its port's max_msg_sz with one request (soft-RoCE: 8 MiB): longer
  * payloads go in pieces, in one chain.
  *
+ * A payload in runs, which only a client has: a request's is gathered by the WRITE, as many runs at
+ * once as the device takes. An answer has no such way: a window is one range of addresses, and a
+ * window for each run would be a bind, an invalidation and a key on the wire for each. So its
+ * request opens no window, and the node offers the answer to be read: one READ scatters to as many
+ * runs as the device takes. That is one more round trip, and no copy: against the copy of a
+ * payload of more than PW_RDMA_INLINE_MAX bytes it loses only where a round trip takes longer than
+ * the copy, and there the processor has better things to do. Shorter answers come behind their
+ * command, and are copied from there whatever they are for.
+ *
  * What can fail: a registration for a payload that lies in no announced memory.
  */
 #include <errno.h>
@@ -16,9 +25,91 @@
 /* Shorter payloads are copied behind the command rather than gathered by the device. */
 #define COPY_MAX 256u
 
-uint32_t pw_rdma_pieces(const struct pw_rdma *x, uint32_t len)
+/* What the next request moves of the @len bytes at @at: @v has room for as many pieces as one may
+ * have. */
+static uint32_t next_pieces(const struct pw_rdma *x, const struct pw_runs *runs, uint32_t at,
+			    uint32_t len, bool in, struct iovec *v, uint32_t *ret_bytes)
 {
-	return len <= PW_RDMA_INLINE_MAX ? 0 : (len - 1) / x->limits.max_msg + 1;
+	uint32_t max = in ? x->limits.read_sge : x->limits.send_sge;
+	uint64_t n;
+	uint32_t nr = pw_runs_pick(runs, at, PW_MIN(len, x->limits.max_msg), v, max, &n);
+
+	*ret_bytes = (uint32_t)n;
+	return nr;
+}
+
+uint32_t pw_rdma_pieces(const struct pw_rdma *x, const struct pw_runs *runs, uint32_t len, bool in)
+{
+	uint32_t nr = 0, n;
+
+	if (len <= PW_RDMA_INLINE_MAX && !in)
+		return 0;
+	if (!runs)
+		return (len - 1) / x->limits.max_msg + 1;
+	for (uint32_t at = 0; at < len; at += n) {
+		if (!next_pieces(x, runs, at, len - at, in, NULL, &n))
+			return UINT32_MAX; /* they are not @len bytes */
+		nr++;
+	}
+	return nr;
+}
+
+enum pw_gather pw_rdma_gathers(const struct pw_xprt *base, const struct pw_runs *runs, bool in)
+{
+	const struct pw_rdma *x = pw_rdma_of(base);
+	uint64_t len = 0;
+
+	for (uint32_t i = 0; i < runs->nr; i++) {
+		if (!pw_rdma_pd_find(x->pd, runs->v[i].iov_base, runs->v[i].iov_len))
+			return PW_GATHER_UNREGISTERED;
+		len += runs->v[i].iov_len;
+	}
+	if (len > PW_MAX_IO ||
+	    pw_rdma_pieces(x, runs, (uint32_t)len, in) > x->limits.sq - PW_RDMA_ROOM)
+		return PW_GATHER_TOO_MANY;
+	return PW_GATHER_OK;
+}
+
+/* A WRITE to the peer's memory, or for the answer in @reading a READ from there. */
+static struct ibv_send_wr *rdma_wr(struct pw_rdma *x, struct pw_rdma_slot *reading,
+				   uint64_t remote, uint32_t rkey)
+{
+	struct ibv_send_wr *wr = pw_rdma_wr(x);
+
+	wr->opcode = reading ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE;
+	wr->wr.rdma.remote_addr = remote;
+	wr->wr.rdma.rkey = rkey;
+	if (reading) {
+		wr->send_flags = IBV_SEND_SIGNALED;
+		wr->wr_id |= PW_RDMA_READ_BIT |
+			     (uint64_t)reading->idx << PW_RDMA_READ_SLOT_SHIFT;
+		reading->nr_reads++;
+	}
+	return wr;
+}
+
+/* @len bytes of @runs: every piece with the key of its own registration. */
+static int put_runs(struct pw_rdma *x, const struct pw_runs *runs, uint32_t len,
+		    struct pw_rdma_slot *reading, uint64_t remote, uint32_t rkey)
+{
+	struct iovec v[PW_RDMA_SGE_MAX];
+
+	for (uint32_t at = 0, n; at < len; at += n) {
+		uint32_t nr = next_pieces(x, runs, at, len - at, reading, v, &n);
+		struct ibv_send_wr *wr;
+
+		if (!nr)
+			return -EFAULT;
+		wr = rdma_wr(x, reading, remote + at, rkey);
+		for (uint32_t i = 0; i < nr; i++) {
+			struct ibv_mr *mr = pw_rdma_pd_find(x->pd, v[i].iov_base, v[i].iov_len);
+
+			if (!mr)
+				return -EFAULT;
+			pw_rdma_add_sge(wr, v[i].iov_base, (uint32_t)v[i].iov_len, mr->lkey);
+		}
+	}
+	return 0;
 }
 
 /* The key for a payload; registers it for this message if it lies in no area. */
@@ -45,41 +136,60 @@ static int put_write(struct pw_rdma *x, struct pw_rdma_out *out, const struct pw
 {
 	const uint8_t *from = s->payload;
 	uint32_t lkey = 0;
-	int err = payload_key(x, out, s, &lkey);
+	int err;
 
+	if (s->runs)
+		return put_runs(x, s->runs, s->cmd.payload_len, NULL, to, rkey);
+	err = payload_key(x, out, s, &lkey);
 	if (err)
 		return err;
 	for (uint32_t at = 0, n; at < s->cmd.payload_len; at += n) {
-		struct ibv_send_wr *wr = pw_rdma_wr(x);
-
 		n = PW_MIN(s->cmd.payload_len - at, x->limits.max_msg);
-		wr->opcode = IBV_WR_RDMA_WRITE;
-		wr->wr.rdma.remote_addr = to + at;
-		wr->wr.rdma.rkey = rkey;
-		pw_rdma_add_sge(wr, from + at, n, lkey);
+		pw_rdma_add_sge(rdma_wr(x, NULL, to + at, rkey), from + at, n, lkey);
 	}
 	return 0;
 }
 
-/* Behind the command: copied if it is short or not registered, else gathered. */
-void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to, uint32_t *len,
-			struct ibv_sge *more)
+/* Return: false, it has more pieces than fit beside the message, or one that is not registered. */
+static bool gather_inline(const struct pw_rdma *x, const struct pw_send *s,
+			  struct pw_rdma_more *more)
 {
-	uint32_t n = s->cmd.payload_len;
-	struct ibv_mr *mr;
+	struct iovec v[PW_RDMA_SGE_MAX] = { { (void *)(uintptr_t)s->payload, s->cmd.payload_len } };
+	uint64_t n = s->cmd.payload_len;
+	uint32_t nr = x->limits.send_sge > 1;
 
-	if (!n)
-		return;
-	mr = n > COPY_MAX && x->limits.send_sge > 1 ? pw_rdma_pd_find(x->pd, s->payload, n) : NULL;
-	if (mr) {
-		*more = (struct ibv_sge){
-			.addr = (uintptr_t)s->payload,
-			.length = n,
+	if (s->runs)
+		nr = pw_runs_pick(s->runs, 0, n, v, x->limits.send_sge - 1, &n);
+	if (!nr || n < s->cmd.payload_len)
+		return false;
+	for (uint32_t i = 0; i < nr; i++) {
+		struct ibv_mr *mr = pw_rdma_pd_find(x->pd, v[i].iov_base, v[i].iov_len);
+
+		if (!mr)
+			return false;
+		more->sge[i] = (struct ibv_sge){
+			.addr = (uintptr_t)v[i].iov_base,
+			.length = (uint32_t)v[i].iov_len,
 			.lkey = mr->lkey,
 		};
-		return;
 	}
-	memcpy(to, s->payload, n);
+	more->nr = nr;
+	more->bytes = s->cmd.payload_len;
+	return true;
+}
+
+/* Behind the command: copied if it is short or not registered, else gathered. */
+void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to, uint32_t *len,
+			struct pw_rdma_more *more)
+{
+	uint32_t n = s->cmd.payload_len;
+
+	if (!n || (n > COPY_MAX && gather_inline(x, s, more)))
+		return;
+	if (s->runs)
+		pw_runs_read(s->runs, 0, to, n);
+	else
+		memcpy(to, s->payload, n);
 	*len += n;
 	x->stats.copied_bytes += n;
 }
@@ -155,31 +265,37 @@ bool pw_rdma_is_placeable(const struct pw_rdma *x, const struct pw_rdma_slot *sl
 	return sl->grant.open && pw_cmd_head(&s->cmd) + n <= sl->grant.len;
 }
 
-int pw_rdma_put_read(struct pw_rdma *x, struct pw_rdma_slot *sl)
+static int put_read_whole(struct pw_rdma *x, struct pw_rdma_slot *sl)
 {
 	const struct pw_rdma_head *h = sl->held->view.head;
 	struct ibv_mr *mr = pw_rdma_pd_find(x->pd, sl->held->dest, h->len);
-	int err = PW_FAULT_ERR("rdma.read", -ENOMEM);
 
-	if (!mr && !err)
+	if (!mr)
 		mr = sl->pull.mr = x->v->reg_mr(x->pd->pd, sl->held->dest, h->len,
 						IBV_ACCESS_LOCAL_WRITE);
 	if (!mr)
-		return err ? err : pw_verbs_err();
-	sl->nr_reads = 0;
+		return pw_verbs_err();
 	for (uint32_t at = 0, n; at < h->len; at += n) {
-		struct ibv_send_wr *wr = pw_rdma_wr(x);
-
 		n = PW_MIN(h->len - at, x->limits.max_msg);
-		wr->opcode = IBV_WR_RDMA_READ;
-		wr->send_flags = IBV_SEND_SIGNALED;
-		wr->wr_id |= PW_RDMA_READ_BIT | (uint64_t)sl->idx << PW_RDMA_READ_SLOT_SHIFT;
-		wr->wr.rdma.remote_addr = h->addr + at;
-		wr->wr.rdma.rkey = h->rkey;
-		pw_rdma_add_sge(wr, (uint8_t *)sl->held->dest + at, n, mr->lkey);
-		sl->nr_reads++;
+		pw_rdma_add_sge(rdma_wr(x, sl, h->addr + at, h->rkey),
+				(uint8_t *)sl->held->dest + at, n, mr->lkey);
 	}
+	return 0;
+}
+
+int pw_rdma_put_read(struct pw_rdma *x, struct pw_rdma_slot *sl)
+{
+	const struct pw_rdma_head *h = sl->held->view.head;
+	int err = PW_FAULT_ERR("rdma.read", -ENOMEM);
+
+	sl->nr_reads = 0;
 	sl->job.done = pw_rdma_read_done;
+	if (!err && sl->held->runs)
+		err = put_runs(x, sl->held->runs, h->len, sl, h->addr, h->rkey);
+	else if (!err)
+		err = put_read_whole(x, sl);
+	if (err)
+		return err;
 	sl->job.last_wr = x->tx.posted + x->tx.nr_wr;
 	pw_list_add_tail(&x->tx.reading, &sl->job.node);
 	return 0;

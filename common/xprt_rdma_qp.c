@@ -164,9 +164,11 @@ static int make_qp(struct pw_rdma *x)
 	if (err)
 		return err;
 	if (x->v->cm_create_qp(x->id, x->pd->pd, &ask)) {
-		/* a device that copies less into its queue: nothing then */
+		/* a device that copies less into its queue: nothing then; nor more than it must */
 		ask = a;
 		ask.cap.max_inline_data = 0;
+		ask.cap.max_send_sge = x->limits.send_sge = PW_MIN(x->limits.send_sge, 2u);
+		x->limits.read_sge = PW_MIN(x->limits.read_sge, x->limits.send_sge);
 		if (x->v->cm_create_qp(x->id, x->pd->pd, &ask))
 			return pw_verbs_err();
 	}
@@ -188,8 +190,11 @@ static int make_queues(struct pw_rdma *x)
 		return err;
 	l->sq = PW_MIN(l->sq, PW_RDMA_SQ_MAX);
 	l->rq = PW_MIN(l->rq, PW_RDMA_DEPTH_MAX);
+	/* a node's payloads have one piece */
+	if (x->node)
+		l->send_sge = PW_MIN(l->send_sge, 2u);
 	if (l->rq < PW_RDMA_FEW + PW_RDMA_BESIDE ||
-	    l->sq < PW_RDMA_ROOM + pw_rdma_pieces(x, PW_MAX_IO))
+	    l->sq < PW_RDMA_ROOM + pw_rdma_pieces(x, NULL, PW_MAX_IO, false))
 		return -EOPNOTSUPP;
 	err = make_cq(x, l->sq + l->rq);
 	if (!err)

@@ -76,24 +76,35 @@ static void deliver(struct pw_rdma *x, const struct pw_cmd *cmd, void *payload)
 }
 
 /* Where the owner wants the payload; NULL, and the connection has failed. */
-static void *ask_dest(struct pw_rdma *x, const struct pw_cmd *cmd)
+static void *ask_dest(struct pw_rdma *x, const struct pw_cmd *cmd, const struct pw_runs **ret_runs)
 {
-	void *dest = x->ops->on_payload(x->owner, cmd);
+	void *dest;
 
+	*ret_runs = x->ops->on_runs ? x->ops->on_runs(x->owner, cmd) : NULL;
+	dest = *ret_runs ? (*ret_runs)->v->iov_base : x->ops->on_payload(x->owner, cmd);
 	if (!dest)
 		pw_rdma_failf(x, -EPROTO, "unexpected payload in slot %u", cmd->slot);
 	return x->closing ? NULL : dest;
 }
 
+static void put(uint8_t *dest, const struct pw_runs *runs, const uint8_t *from, uint32_t len)
+{
+	if (runs)
+		pw_runs_fill(runs, 0, from, len);
+	else
+		memmove(dest, from, len);
+}
+
 /* The payload is at @at, which the peer could write. The owner may want it elsewhere. */
 static bool take_placed(struct pw_rdma *x, const struct pw_cmd *cmd, uint8_t *at, void **ret)
 {
-	uint8_t *dest = ask_dest(x, cmd);
+	const struct pw_runs *runs;
+	uint8_t *dest = ask_dest(x, cmd, &runs);
 
 	if (!dest)
 		return false;
-	if (dest != at) {
-		memmove(dest, at, cmd->payload_len);
+	if (runs || dest != at) {
+		put(dest, runs, at, cmd->payload_len);
 		x->stats.copied_bytes += cmd->payload_len;
 	}
 	*ret = dest;
@@ -102,11 +113,12 @@ static bool take_placed(struct pw_rdma *x, const struct pw_cmd *cmd, uint8_t *at
 
 static bool take_inline(struct pw_rdma *x, const struct pw_rdma_view *v, void **ret)
 {
-	uint8_t *dest = ask_dest(x, v->cmd);
+	const struct pw_runs *runs;
+	uint8_t *dest = ask_dest(x, v->cmd, &runs);
 
 	if (!dest)
 		return false;
-	memcpy(dest, v->payload, v->cmd->payload_len);
+	put(dest, runs, v->payload, v->cmd->payload_len);
 	x->stats.copied_bytes += v->cmd->payload_len;
 	*ret = dest;
 	return true;
@@ -136,7 +148,7 @@ static bool take_msg(struct pw_rdma *x, struct pw_rdma_in *in, struct pw_rdma_sl
 	void *dest = NULL;
 
 	if (sl && v->head->flags & PW_RDMA_PULL) {
-		in->dest = ask_dest(x, v->cmd);
+		in->dest = ask_dest(x, v->cmd, &in->runs);
 		if (!in->dest)
 			return true;
 		sl->held = in;

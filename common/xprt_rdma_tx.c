@@ -65,7 +65,7 @@ static void post(struct pw_rdma *x)
 		err = -ibv_post_send(x->qp, tx->wr, &bad);
 	note_keys(tx);
 	tx->posted += err ? (uint64_t)(bad - tx->wr) : tx->nr_wr;
-	tx->nr_wr = 0;
+	tx->nr_wr = tx->nr_sge = 0;
 	if (!err)
 		return;
 	/* the first ones are on the queue, without a signal behind them */
@@ -94,11 +94,13 @@ struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x)
 	struct pw_rdma_tx *tx = &x->tx;
 	struct ibv_send_wr *wr;
 
-	if (tx->nr_wr == PW_RDMA_POST_MAX)
+	if (tx->nr_wr)
+		tx->nr_sge += (uint32_t)tx->wr[tx->nr_wr - 1].num_sge;
+	if (tx->nr_wr == PW_RDMA_POST_MAX || tx->nr_sge + PW_RDMA_SGE_MAX > PW_RDMA_POST_SGES)
 		post(x);
 	wr = &tx->wr[tx->nr_wr];
 	memset(wr, 0, sizeof(*wr));
-	wr->sg_list = tx->sge[tx->nr_wr];
+	wr->sg_list = tx->sge + tx->nr_sge;
 	if (tx->nr_wr)
 		tx->wr[tx->nr_wr - 1].next = wr;
 	tx->nr_wr++;
@@ -184,9 +186,9 @@ static uint32_t put_grants(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t 
 	return (uint32_t)((uint8_t *)g - out->buf);
 }
 
-/* The SEND of @len bytes, and of @more bytes from where they are; @inv: a key to end there. */
+/* The SEND of @len bytes, and of @more from where it is; @inv: a key to end there. */
 static void put_send(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t len,
-		     const struct ibv_sge *more, uint32_t inv)
+		     const struct pw_rdma_more *more, uint32_t inv)
 {
 	struct pw_rdma_head *h = pw_rdma_head_of(out);
 	struct ibv_send_wr *wr = pw_rdma_wr(x);
@@ -201,9 +203,9 @@ static void put_send(struct pw_rdma *x, struct pw_rdma_out *out, uint32_t len,
 	if (h->flags & PW_RDMA_PLACED)
 		wr->send_flags |= IBV_SEND_SIGNALED;
 	pw_rdma_add_sge(wr, out->buf, len, out->lkey);
-	if (more->length)
-		wr->sg_list[wr->num_sge++] = *more;
-	if (len + more->length <= x->max_inline)
+	for (uint32_t i = 0; i < more->nr; i++)
+		wr->sg_list[wr->num_sge++] = more->sge[i];
+	if (len + more->bytes <= x->max_inline)
 		wr->send_flags |= IBV_SEND_INLINE;
 	fly(x, &out->job);
 }
@@ -215,7 +217,7 @@ static bool send_internal(struct pw_rdma *x, enum pw_rdma_type type, uint16_t sl
 	if (!out)
 		return false;
 	pw_rdma_head_of(out)->slot = slot;
-	put_send(x, out, put_grants(x, out, 0), &(struct ibv_sge){ .length = 0 }, 0);
+	put_send(x, out, put_grants(x, out, 0), &(struct pw_rdma_more){ .nr = 0 }, 0);
 	return true;
 }
 
@@ -226,18 +228,19 @@ static bool send_first(struct pw_rdma *x)
 	struct pw_send *s = pw_list_first(&x->tx.queue, struct pw_send, node);
 	bool in_slot = s->cmd.type == PW_MSG_REQ || s->cmd.type == PW_MSG_RSP;
 	struct pw_rdma_slot *sl = in_slot ? &x->slots[s->cmd.slot] : NULL;
-	struct ibv_sge more = { .length = 0 };
+	struct pw_rdma_more more;
 	struct pw_rdma_out *out;
 	uint32_t len, inv = 0, behind = PW_CMD_BYTES;
 	int err = 0;
 
 	if (sl && !pw_rdma_is_placeable(x, sl, s))
 		return false;
-	out = out_get(x, PW_RDMA_MSG, 1, pw_rdma_pieces(x, s->cmd.payload_len));
+	out = out_get(x, PW_RDMA_MSG, 1, pw_rdma_pieces(x, s->runs, s->cmd.payload_len, false));
 	if (!out)
 		return false;
 	pw_list_del(&s->node);
 	out->s = s;
+	more.nr = more.bytes = 0;
 	if (s->cmd.payload_len <= PW_RDMA_INLINE_MAX)
 		behind += s->cmd.payload_len;
 	len = put_grants(x, out, behind);
@@ -279,10 +282,12 @@ void pw_rdma_close_right(struct pw_rdma *x, struct pw_rdma_job *j, struct pw_rdm
 static bool do_todo(struct pw_rdma *x)
 {
 	struct pw_rdma_slot *sl = pw_list_first(&x->tx.todo, struct pw_rdma_slot, todo_node);
-	uint32_t read_len = sl->todo == PW_RDMA_TODO_READ ? sl->held->view.head->len : 0;
 	int todo = sl->todo, err;
+	uint32_t pieces = 0;
 
-	if (!has_room(x, pw_rdma_pieces(x, read_len)))
+	if (todo == PW_RDMA_TODO_READ)
+		pieces = pw_rdma_pieces(x, sl->held->runs, sl->held->view.head->len, true);
+	if (!has_room(x, pieces))
 		return false;
 	if (todo == PW_RDMA_TODO_TELL_PULLED && !send_internal(x, PW_RDMA_PULLED, sl->idx))
 		return false;

@@ -337,6 +337,14 @@ static const char *tcp_name(const struct pw_xprt *base)
 	return names[pw_tcp_of(base)->tx.zc];
 }
 
+/* The kernel moves every byte between socket and memory anyway: it takes them from runs as well. */
+static enum pw_gather tcp_gathers(const struct pw_xprt *x, const struct pw_runs *runs, bool in)
+{
+	(void)x;
+	(void)in;
+	return runs->nr > PW_RUNS_MAX ? PW_GATHER_TOO_MANY : PW_GATHER_OK;
+}
+
 const struct pw_xprt_type pw_tcp_type = {
 	.connect = tcp_connect,
 	.send = pw_tcp_send,
@@ -344,6 +352,7 @@ const struct pw_xprt_type pw_tcp_type = {
 	.free = pw_tcp_free,
 	.get_stats = tcp_get_stats,
 	.name = tcp_name,
+	.gathers = tcp_gathers,
 	.listen = pw_tcp_listen,
 	.listener_port = pw_tcp_listener_port,
 	.listener_free = pw_tcp_listener_free,

@@ -11,7 +11,7 @@
 #include "common/uring.h"
 #include "common/xprt_impl.h"
 
-/* One SENDMSG takes at most this many pieces (a message has one or two) ... */
+/* One SENDMSG takes at most this many pieces (a message has one or two, or some runs) ... */
 #define PW_TCP_IOVS 64u
 /* ... and ends with the message that reaches this many bytes, so that done() is not held up for
  * long. */
@@ -20,6 +20,8 @@
  * stage. */
 #define PW_TCP_GUESS_MAX 8192u
 #define PW_TCP_ZC_OPS 8u
+/* One receive takes at most so many runs of a payload, and what follows it. */
+#define PW_TCP_RX_RUNS 16u
 
 /* One SENDMSG. A zero-copy one comes back twice: sent, and later the memory is free again. */
 struct pw_tcp_op {
@@ -54,11 +56,12 @@ struct pw_tcp_tx {
 struct pw_tcp_rx {
 	struct pw_io io;
 	struct msghdr msg;
-	struct iovec iov[2];
+	struct iovec iov[PW_TCP_RX_RUNS + 1];
 	uint32_t asked, asked_stage; /* bytes of the pieces; of them, at the end of the stage */
 	uint32_t small_run; /* messages in a row with little or no payload */
 	uint8_t *guess; /* borrowed by the receive that is out; NULL: it has none */
 	uint8_t *dest; /* where the payload of cmd goes, borrowed; NULL: between messages */
+	const struct pw_runs *runs; /* it goes here, dest is the beginning; borrowed, or NULL */
 	uint32_t dest_have;
 	uint32_t stage_have;
 	struct pw_cmd cmd; /* whose payload is coming in */

@@ -47,6 +47,21 @@ static void add_piece(struct pw_tcp_rx *rx, void *base, uint32_t len)
 	rx->asked += len;
 }
 
+/* What is missing of the payload. Return: false, there are more runs than pieces. */
+static bool add_missing(struct pw_tcp_rx *rx)
+{
+	uint64_t n;
+
+	if (!rx->runs) {
+		add_piece(rx, rx->dest + rx->dest_have, payload_missing(rx));
+		return true;
+	}
+	rx->msg.msg_iovlen = pw_runs_pick(rx->runs, rx->dest_have, payload_missing(rx), rx->iov,
+					  PW_TCP_RX_RUNS, &n);
+	rx->asked = (uint32_t)n;
+	return n == payload_missing(rx);
+}
+
 static void begin(struct pw_tcp_rx *rx)
 {
 	rx->msg = (struct msghdr){ .msg_iov = rx->iov };
@@ -80,8 +95,11 @@ static void post(struct pw_tcp *x, bool empty)
 
 	begin(rx);
 	if (rx->dest) {
-		add_piece(rx, rx->dest + rx->dest_have, payload_missing(rx));
-		io_uring_prep_recv(sqe, x->fd, v->iov_base, v->iov_len, MSG_WAITALL);
+		add_missing(rx);
+		if (rx->runs)
+			io_uring_prep_recvmsg(sqe, x->fd, &rx->msg, MSG_WAITALL);
+		else
+			io_uring_prep_recv(sqe, x->fd, v->iov_base, v->iov_len, MSG_WAITALL);
 	} else {
 		prepare_command(x);
 		if (rx->guess)
@@ -108,6 +126,14 @@ static void deliver(struct pw_tcp *x, const struct pw_cmd *cmd, void *payload)
 	x->ops->on_msg(x->owner, cmd, payload);
 }
 
+static void put(const struct pw_tcp_rx *rx, uint8_t *dest, const uint8_t *from, uint32_t n)
+{
+	if (pw_unlikely(rx->runs))
+		pw_runs_fill(rx->runs, 0, from, n);
+	else if (n)
+		memmove(dest, from, n);
+}
+
 /* Puts what there is of the payload of rx->cmd into @dest: @len bytes that a guess brought, or
  * bytes of the stage from @from on. Return: the stage's first byte that belongs to the next
  * message. */
@@ -118,19 +144,19 @@ static uint32_t place_payload(struct pw_tcp *x, uint8_t *dest, uint32_t len, uin
 
 	if (len) {
 		uint32_t n = PW_MIN(len, want), rest = len - n;
+		bool is_here = dest == rx->guess && !rx->runs;
 
 		/* first the bytes of the next message: @dest may overlap the guess */
 		memcpy(rx->stage, rx->guess + n, rest);
-		if (dest != rx->guess && n)
-			memmove(dest, rx->guess, n);
-		x->stats.copied_bytes += rest + (dest == rx->guess ? 0 : n);
+		if (!is_here)
+			put(rx, dest, rx->guess, n);
+		x->stats.copied_bytes += rest + (is_here ? 0 : n);
 		rx->stage_have = rest;
 		rx->dest_have = n;
 		return 0;
 	}
 	rx->dest_have = PW_MIN(rx->stage_have - from, want);
-	if (rx->dest_have)
-		memcpy(dest, rx->stage + from, rx->dest_have);
+	put(rx, dest, rx->stage + from, rx->dest_have);
 	x->stats.copied_bytes += rx->dest_have;
 	return from + rx->dest_have;
 }
@@ -147,8 +173,11 @@ static uint32_t take_command(struct pw_tcp *x, uint32_t pos, uint32_t len)
 		pw_tcp_failf(x, -EPROTO, "malformed message of type %u", rx->cmd.type);
 		return pos;
 	}
+	rx->runs = NULL;
 	if (rx->cmd.payload_len) {
-		dest = x->ops->on_payload(x->owner, &rx->cmd);
+		rx->runs = x->ops->on_runs ? x->ops->on_runs(x->owner, &rx->cmd) : NULL;
+		dest = rx->runs ? rx->runs->v->iov_base :
+				  x->ops->on_payload(x->owner, &rx->cmd);
 		if (!dest) {
 			pw_tcp_failf(x, -EPROTO, "unexpected payload in slot %u", rx->cmd.slot);
 			return pos;
@@ -228,8 +257,8 @@ static int receive_now(struct pw_tcp *x)
 
 	begin(rx);
 	if (rx->dest) {
-		add_piece(rx, rx->dest + rx->dest_have, payload_missing(rx));
-		add_piece(rx, rx->stage, PW_CMD_BYTES);
+		if (add_missing(rx))
+			add_piece(rx, rx->stage, PW_CMD_BYTES);
 	} else {
 		prepare_command(x);
 	}

@@ -10,6 +10,9 @@
  * all: always over loopback, and where the device cannot gather. Then zero copy is a loss, pinning
  * and notification for nothing. So the first large sends of a connection ask for a usage report,
  * and it decides; later reports can revise it. A kernel that refuses the request decides, too.
+ *
+ * A payload may lie in runs. One with more of them than a SENDMSG takes goes with several, without
+ * zero copy: the notification of its first part must not be that of its last.
  */
 #include <assert.h>
 #include <errno.h>
@@ -29,6 +32,12 @@
 static uint64_t msg_bytes(const struct pw_send *s)
 {
 	return sizeof(s->cmd) + s->cmd.payload_len;
+}
+
+/* So many pieces, whole or not at all for zero copy. */
+static uint32_t msg_pieces(const struct pw_send *s)
+{
+	return 1 + (s->runs ? s->runs->nr : s->cmd.payload_len != 0);
 }
 
 static void finish(struct pw_tcp *x, struct pw_send *s, int err)
@@ -114,7 +123,8 @@ static struct pw_tcp_op *zc_pick(struct pw_tcp *x)
 	struct pw_tcp_tx *tx = &x->tx;
 	const struct pw_send *s = pw_list_first(&tx->queue, struct pw_send, node);
 
-	if (tx->zc == PW_TCP_ZC_OFF || s->cmd.payload_len < ZC_MIN_BYTES)
+	if (tx->zc == PW_TCP_ZC_OFF || s->cmd.payload_len < ZC_MIN_BYTES ||
+	    msg_pieces(s) > PW_TCP_IOVS)
 		return NULL;
 	if (tx->zc == PW_TCP_ZC_PROBE && tx->zc_asked >= ZC_PROBES)
 		return NULL; /* the answers are not in yet */
@@ -137,6 +147,21 @@ static void add_piece(struct pw_tcp_op *op, const void *base, uint64_t len)
 	op->bytes += len;
 }
 
+/* Bytes of the payload of @s from @skip on. Return: false, they are not all of it. */
+static bool add_payload(struct pw_tcp_op *op, const struct pw_send *s, uint64_t skip)
+{
+	uint64_t left = s->cmd.payload_len - skip, n;
+
+	if (!s->runs) {
+		add_piece(op, (const uint8_t *)s->payload + skip, left);
+		return true;
+	}
+	op->msg.msg_iovlen += pw_runs_pick(s->runs, skip, left, op->iov + op->msg.msg_iovlen,
+					   PW_TCP_IOVS - (uint32_t)op->msg.msg_iovlen, &n);
+	op->bytes += n;
+	return n == left;
+}
+
 /* Fills @op from the head of the queue; for zero copy only with messages that are worth it. */
 static void gather(struct pw_tcp_tx *tx, struct pw_tcp_op *op)
 {
@@ -150,16 +175,16 @@ static void gather(struct pw_tcp_tx *tx, struct pw_tcp_op *op)
 
 		if (op->msg.msg_iovlen + 2 > PW_TCP_IOVS || op->bytes >= PW_TCP_BATCH_BYTES)
 			break;
-		if (op->zc && s->cmd.payload_len < ZC_MIN_BYTES)
+		if (op->zc && (s->cmd.payload_len < ZC_MIN_BYTES ||
+			       op->msg.msg_iovlen + msg_pieces(s) > PW_TCP_IOVS))
 			break;
 		if (skip < sizeof(s->cmd)) {
 			add_piece(op, (const uint8_t *)&s->cmd + skip, sizeof(s->cmd) - skip);
 			skip = sizeof(s->cmd);
 		}
 		skip -= sizeof(s->cmd);
-		if (s->cmd.payload_len)
-			add_piece(op, (const uint8_t *)s->payload + skip,
-				  s->cmd.payload_len - skip);
+		if (s->cmd.payload_len && !add_payload(op, s, skip))
+			break;
 		skip = 0;
 	}
 }

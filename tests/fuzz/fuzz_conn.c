@@ -133,6 +133,11 @@ bool pw_xprt_revoke(struct pw_xprt *base, uint16_t slot, struct pw_revoke *r)
 	return false;
 }
 
+enum pw_gather pw_xprt_gathers(const struct pw_xprt *base, const struct pw_runs *runs, bool in)
+{
+	return PW_GATHER_NEVER;
+}
+
 bool pw_xprt_places(const struct pw_xprt *base)
 {
 	return false;

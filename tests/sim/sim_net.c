@@ -389,6 +389,14 @@ bool pw_xprt_revoke(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r)
 	return false;
 }
 
+enum pw_gather pw_xprt_gathers(const struct pw_xprt *x, const struct pw_runs *runs, bool in)
+{
+	(void)x;
+	(void)runs;
+	(void)in;
+	return PW_GATHER_NEVER;
+}
+
 bool pw_xprt_places(const struct pw_xprt *x)
 {
 	(void)x;

@@ -111,7 +111,7 @@ static void test_region__data_of_a_write_is_the_application_s(void **state)
 	assert_int_equal(region->users, 1);
 	r->reply(r, 0, 8);
 	assert_int_equal(region->users, 0);
-	assert_int_equal(t.ring.reg_copied, 0);
+	assert_null(r->runs);
 }
 
 static void test_region__data_of_a_read_goes_to_the_application(void **state)
@@ -131,31 +131,38 @@ static void put_list(uint32_t idx, const struct fuse_uring_reg_seg *seg, uint32_
 	memcpy(pwc_arena_payload(&t.arena, idx), seg, nr * sizeof(*seg));
 }
 
-static void test_region__runs_are_gathered_and_scattered(void **state)
+static void test_region__runs_are_those_of_the_application(void **state)
 {
 	const struct fuse_uring_reg_seg seg[] = { { 9000, 10, region->id }, { 5, 20, region->id } };
-	uint8_t before[20];
 	struct pwc_req *r;
 
 	(void)state;
 	put_list(0, seg, 2);
 	r = hit(0, FUSE_WRITE, 30, FUSE_URING_ENT_REG_SG, region->id, 2);
-	assert_memory_equal(r->in, region->base + 9000, 10);
-	assert_memory_equal(r->in + 10, region->base + 5, 20);
+	assert_int_equal(r->in_len, 30);
+	assert_ptr_equal(r->in, pwc_arena_payload(&t.arena, 0)); /* to bring them together */
+	assert_int_equal(r->runs->nr, 2);
+	assert_ptr_equal(r->runs->v[0].iov_base, region->base + 9000);
+	assert_int_equal(r->runs->v[0].iov_len, 10);
+	assert_ptr_equal(r->runs->v[1].iov_base, region->base + 5);
+	assert_int_equal(r->runs->v[1].iov_len, 20);
 	r->reply(r, 0, 8);
+	assert_int_equal(region->users, 0);
 
 	put_list(1, seg, 2);
 	r = hit(1, FUSE_READ, 30, FUSE_URING_ENT_REG_SG, region->id, 2);
 	assert_ptr_equal(r->out, pwc_arena_payload(&t.arena, 1));
-	memset(r->out, 0xab, 30);
-	memcpy(before, region->base + 5, 20);
+	assert_int_equal(r->out_max, 30);
+	assert_int_equal(r->runs->nr, 2);
+	assert_ptr_equal(r->runs->v[0].iov_base, region->base + 9000);
 	r->reply(r, 0, 14); /* the end of the file */
-	for (uint32_t i = 0; i < 10; i++)
-		assert_int_equal(region->base[9000 + i], 0xab);
-	for (uint32_t i = 0; i < 20; i++)
-		assert_int_equal(region->base[5 + i], i < 4 ? 0xab : before[i]);
+	assert_int_equal(entry_of(1)->head->fuse.ring_ent_in_out.payload_sz, 14);
 	assert_int_equal(t.ring.reg_lists, 2);
-	assert_int_equal(t.ring.reg_copied, 60);
+	assert_int_equal(t.ring.reg_hits, 2);
+	/* the entry's next request has none */
+	r = hit(fake_ring.nr - 1, FUSE_READ, 30, 0, region->id, 2);
+	assert_null(r->runs);
+	r->reply(r, 0, 14);
 }
 
 /* A header length of 0 is what makes req.c refuse it. */
@@ -167,6 +174,7 @@ static void test_region__what_makes_no_sense_is_refused(void **state)
 		{ { 0, 10, 1 }, { 0, 20, 0 } },
 		{ { 0, 10, 0 }, { 0, 21, 0 } },
 		{ { 0, UINT32_MAX, 0 }, { 0, 31, 0 } },
+		{ { 0, 30, 0 }, { 0, 0, 0 } },
 	};
 	const struct {
 		uint32_t opcode, len;
@@ -224,7 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		R(test_region__data_of_a_write_is_the_application_s),
 		R(test_region__data_of_a_read_goes_to_the_application),
-		R(test_region__runs_are_gathered_and_scattered),
+		R(test_region__runs_are_those_of_the_application),
 		R(test_region__what_makes_no_sense_is_refused),
 		R(test_region__ends_with_its_last_request),
 	};

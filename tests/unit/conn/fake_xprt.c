@@ -182,6 +182,11 @@ bool pw_xprt_revoke(struct pw_xprt *x, uint16_t slot, struct pw_revoke *r)
 	return false;
 }
 
+enum pw_gather pw_xprt_gathers(const struct pw_xprt *x, const struct pw_runs *runs, bool in)
+{
+	return fake.gathers;
+}
+
 bool pw_xprt_places(const struct pw_xprt *x)
 {
 	(void)x;
@@ -276,12 +281,17 @@ void fake_deliver(struct pw_xprt *x, const struct pw_cmd *cmd, const void *paylo
 	assert_int_equal(pw_cmd_check(cmd, !x->to_node), 0);
 	fake_rx_bytes(x, sizeof(*cmd) + cmd->payload_len);
 	if (cmd->payload_len) {
-		dest = x->ops->on_payload(x->owner, cmd);
+		const struct pw_runs *runs = x->ops->on_runs(x->owner, cmd);
+
+		dest = runs ? runs->v->iov_base : x->ops->on_payload(x->owner, cmd);
 		if (!dest) {
 			pw_xprt_close(x, -EPROTO, "unwanted payload");
 			return;
 		}
-		memcpy(dest, payload, cmd->payload_len);
+		if (runs)
+			pw_runs_fill(runs, 0, payload, cmd->payload_len);
+		else
+			memcpy(dest, payload, cmd->payload_len);
 	}
 	x->stats.msgs_rx++;
 	x->ops->on_msg(x->owner, cmd, dest);

@@ -47,6 +47,7 @@ extern struct fake_world {
 	uint32_t nr_connects;
 	struct pw_xprt_listener *listener;
 	uint32_t nr_xprts; /* that exist */
+	enum pw_gather gathers; /* what it says of any list of runs */
 } fake;
 
 void fake_loop_init(struct pw_loop *loop);

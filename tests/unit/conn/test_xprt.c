@@ -108,6 +108,22 @@ static void test_calls__of_any_size(void **state)
 			 0);
 }
 
+/* Payloads in a few runs, and in as many as there can be. */
+static void test_calls__in_runs(void **state)
+{
+	want_calls = 0;
+	rig_connect_pair();
+	rig_hold_answers = true;
+	/* of another call: the owner has none for runs */
+	client.guess = GUESS_WRONG;
+	rig_max_runs = 4;
+	do_calls(100);
+	client.guess = GUESS_NONE;
+	rig_max_runs = PW_RUNS_MAX;
+	do_calls(100);
+	assert_true(rig_nr_gathered > 50);
+}
+
 static void test_calls__whose_buffers_go_elsewhere(void **state)
 {
 	want_calls = 0;
@@ -327,6 +343,7 @@ int main(void)
 	};
 	const struct CMUnitTest tests[] = {
 		TEST(test_calls__of_any_size),
+		TEST(test_calls__in_runs),
 		TEST(test_calls__whose_buffers_go_elsewhere),
 		TEST(test_calls__while_the_loop_sleeps),
 		TEST(test_close__in_the_middle_of_small_messages),

@@ -20,6 +20,9 @@ uint64_t rig_random;
 struct call rig_calls[RIG_SLOTS];
 uint32_t rig_nr_calls, rig_nr_answered;
 bool rig_take_buffers, rig_hold_answers, rig_sleepy;
+uint32_t rig_max_runs;
+bool rig_all_runs;
+uint64_t rig_nr_gathered;
 
 static uint64_t rig_seed = 1;
 static struct pw_cmd held[RIG_SLOTS]; /* requests that the node has not answered */
@@ -142,6 +145,13 @@ static void *on_payload(void *owner, const struct pw_cmd *cmd)
 	return s->slot[cmd->slot] + (s == &node ? pw_cmd_head(cmd) : 0);
 }
 
+static const struct pw_runs *on_runs(void *owner, const struct pw_cmd *cmd)
+{
+	const struct call *c = &rig_calls[cmd->slot < RIG_SLOTS ? cmd->slot : 0];
+
+	return owner == &client && c->busy && c->runs.nr && c->answer_len ? &c->runs : NULL;
+}
+
 static void *guess_payload(void *owner, uint32_t *ret_len)
 {
 	struct side *s = owner;
@@ -181,6 +191,21 @@ static void check_taken(const uint8_t *buf)
 		xprt_world.landed(buf, RIG_BUF);
 }
 
+/* An answer that was scattered, in one piece. */
+static void *put_together(const struct pw_cmd *cmd, uint8_t *payload)
+{
+	static uint8_t whole[RIG_BUF];
+	const struct call *c = &rig_calls[cmd->slot];
+	uint8_t *mem = client.slot[cmd->slot];
+
+	if (!payload || !c->runs.nr)
+		return payload;
+	assert_ptr_equal(payload, c->runs.v->iov_base);
+	pw_runs_read(&c->runs, 0, whole, cmd->payload_len);
+	memcpy(mem, whole, cmd->payload_len);
+	return mem;
+}
+
 static void on_answer(const struct pw_cmd *cmd, const void *payload)
 {
 	struct call *c = &rig_calls[cmd->slot];
@@ -201,6 +226,8 @@ static void on_msg(void *owner, const struct pw_cmd *cmd, void *payload)
 	bool of_call = rig_nr_calls && cmd->slot < RIG_SLOTS && rig_calls[cmd->slot].seq;
 
 	assert_false(s->closed);
+	if (of_call && s == &client)
+		payload = put_together(cmd, payload);
 	/* in order, none twice; answers may overtake each other */
 	if (!of_call)
 		assert_int_equal(cmd->seq, s->nr_msgs + 1);
@@ -240,6 +267,7 @@ static void on_closed(void *owner, int err, const char *why)
 static const struct pw_xprt_ops xprt_ops = {
 	.on_connected = on_connected,
 	.on_payload = on_payload,
+	.on_runs = on_runs,
 	.guess_payload = guess_payload,
 	.on_msg = on_msg,
 	.on_closed = on_closed,
@@ -300,6 +328,43 @@ uint16_t rig_free_slot(void)
 	return 0;
 }
 
+/* Cuts @len bytes at @mem at random: the first byte lies in the last piece of it. */
+static void cut(struct call *c, uint8_t *mem, uint32_t len)
+{
+	uint32_t nr = rig_max_runs > 1 && len > 1 ? 1 + random_below(PW_MIN(rig_max_runs, len)) : 1;
+	uint32_t left = len;
+
+	if (rig_all_runs)
+		nr = PW_MIN(rig_max_runs, len);
+	c->runs = (struct pw_runs){ c->v, 0 };
+	for (uint32_t i = 0; nr > 1 && i < nr; i++) {
+		uint32_t max = left - (nr - 1 - i), n = i + 1 < nr ? 1 + random_below(max) : left;
+
+		/* as long as each other, more or less, or very different */
+		if (i + 1 < nr && (rig_all_runs || (c - rig_calls) % 2))
+			n = PW_MIN(max, len / nr + 1);
+		left -= n;
+		c->v[i] = (struct iovec){ mem + left, n };
+		c->runs.nr++;
+	}
+	if (nr > 1 && pw_xprt_gathers(client.x, &c->runs, c->answer_len) != PW_GATHER_OK)
+		c->runs.nr = 0;
+	rig_nr_gathered += c->runs.nr > 1;
+}
+
+/* The payload that put_out() made, in runs. */
+static void scatter_out(struct call *c, uint32_t len)
+{
+	uint8_t *whole = malloc(len);
+
+	assert_non_null(whole);
+	fill(whole, c->seq, len);
+	pw_runs_fill(&c->runs, 0, whole, len);
+	free(whole);
+	c->out->send.payload = NULL;
+	c->out->send.runs = &c->runs;
+}
+
 void rig_call(uint16_t slot, uint64_t off, uint32_t len, uint32_t answer_len)
 {
 	struct call *c = &rig_calls[slot];
@@ -314,8 +379,13 @@ void rig_call(uint16_t slot, uint64_t off, uint32_t len, uint32_t answer_len)
 	c->seq = cmd.seq;
 	c->answer_len = len ? 0 : answer_len;
 	c->out = put_out(&client, &cmd);
-	c->out->send.answer = client.slot[slot];
-	c->out->send.answer_max = c->answer_len;
+	cut(c, len ? c->out->payload : client.slot[slot], len ? len : c->answer_len);
+	if (c->runs.nr && len) {
+		scatter_out(c, len);
+	} else if (!c->runs.nr) {
+		c->out->send.answer = client.slot[slot];
+		c->out->send.answer_max = c->answer_len;
+	}
 	pw_xprt_send(client.x, &c->out->send);
 }
 
@@ -467,6 +537,9 @@ int rig_set_up(void **state)
 	rig_random = rig_seed;
 	rig_nr_calls = rig_nr_answered = nr_held = 0;
 	rig_take_buffers = rig_hold_answers = rig_sleepy = false;
+	rig_max_runs = 0;
+	rig_all_runs = false;
+	rig_nr_gathered = 0;
 	memset(rig_calls, 0, sizeof(rig_calls));
 	xprt_world.begin(rig_seed);
 	assert_int_equal(pw_loop_new(&rig_loop, &o), 0);

@@ -62,6 +62,8 @@ struct call {
 	uint64_t seq;
 	uint32_t answer_len;
 	uint8_t *taken; /* the node took the slot's buffer with it; NULL: it did not */
+	struct pw_runs runs; /* where its payload, or its answer's, lies; nr 0: in one piece */
+	struct iovec v[PW_RUNS_MAX];
 };
 
 extern struct pw_loop *rig_loop;
@@ -72,6 +74,9 @@ extern struct call rig_calls[RIG_SLOTS];
 extern uint32_t rig_nr_calls, rig_nr_answered; /* begun, over */
 extern bool rig_take_buffers; /* the node gives a slot another buffer now and then */
 extern bool rig_hold_answers; /* until rig_answer() */
+extern uint32_t rig_max_runs; /* payloads of the client have so many at most; 0, 1: one piece */
+extern bool rig_all_runs; /* exactly so many, about equal */
+extern uint64_t rig_nr_gathered; /* calls that had more than one */
 /* The loop sleeps, and the world moves from a timer: nothing but events wakes it up. */
 extern bool rig_sleepy;
 

@@ -221,7 +221,9 @@ static int check_send(const struct fake_qp *qp, const struct ibv_send_wr *wr)
 	case IBV_WR_LOCAL_INV:
 		return 0;
 	case IBV_WR_RDMA_READ:
-		return wr->send_flags & IBV_SEND_INLINE ? -EINVAL : 0;
+		return wr->send_flags & IBV_SEND_INLINE ||
+				       (uint32_t)wr->num_sge > fake_opts.max_sge_rd ?
+			       -EINVAL : 0;
 	case IBV_WR_BIND_MW:
 		return wr->bind_mw.mw && wr->bind_mw.bind_info.mr ? 0 : -EINVAL;
 	default:

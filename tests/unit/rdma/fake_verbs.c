@@ -148,7 +148,7 @@ static int query_device(struct ibv_context *context, struct ibv_device_attr *att
 		.max_qp = (int)fake_opts.max_qp,
 		.max_qp_wr = (int)fake_opts.max_qp_wr,
 		.max_sge = (int)fake_opts.max_sge,
-		.max_sge_rd = (int)fake_opts.max_sge,
+		.max_sge_rd = (int)fake_opts.max_sge_rd,
 		.max_cq = (int)fake_opts.max_cq,
 		.max_cqe = (int)fake_opts.max_cqe,
 		.max_mr = (int)fake_opts.max_mr,
@@ -361,6 +361,7 @@ void fake_begin(uint64_t seed)
 		.max_cqe = 65536,
 		.max_cq = 1024,
 		.max_sge = FAKE_MAX_SGE,
+		.max_sge_rd = FAKE_MAX_SGE,
 		.max_mr = 65536,
 		.max_pd = 1024,
 		.max_inline = 400,
@@ -390,6 +391,7 @@ void fake_begin(uint64_t seed)
 void fake_be_siw(void)
 {
 	fake_opts.max_mw = 0;
+	fake_opts.max_sge_rd = 1;
 	fake_opts.iwarp = true;
 	fake_opts.vendor_id = 0x626d74;
 	fake.device.node_type = IBV_NODE_RNIC;

@@ -22,6 +22,7 @@ struct fake_opts {
 	/* the device's limits */
 	uint32_t max_qp, max_qp_wr, max_cqe, max_cq, max_sge, max_mr, max_pd, max_inline;
 	uint32_t max_mw; /* 0: no windows at all, as siw */
+	uint32_t max_sge_rd; /* of a READ; siw: 1 */
 	uint32_t max_srq, max_srq_wr, max_rd_atom, max_msg;
 	uint64_t max_mr_size; /* what it says */
 	uint64_t mr_fails_above; /* what it can; rxe says 2^64 and takes 1 GiB */

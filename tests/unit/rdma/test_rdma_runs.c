@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_rdma_runs.c -- payloads in runs: gathered by WRITEs, scattered by READs, and never copied
+ *
+ * The rig's payloads tell where each byte belongs; its runs lie in memory the other way round.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/conn/xprt_rig.h"
+#include "common/xprt_rdma_impl.h"
+#include "world_rdma.h"
+
+static bool all_answered(void)
+{
+	return (rig_nr_answered == rig_nr_calls && client.nr_done == client.nr_sent &&
+		node.nr_done == node.nr_sent) ||
+	       client.closed || node.closed;
+}
+
+static void finish_calls(void)
+{
+	run_until(all_answered);
+	if (client.closed || node.closed)
+		fail_msg("client: '%s', node: '%s'", client.why, node.why);
+}
+
+static void connect_with_runs(uint32_t nr)
+{
+	rig_connect_pair();
+	run_turns(100);
+	rig_max_runs = nr;
+	rig_all_runs = true;
+}
+
+static uint64_t div_up(uint64_t a, uint64_t b)
+{
+	return (a + b - 1) / b;
+}
+
+static void test_write__gathers_as_many_as_the_device_takes(void **state)
+{
+	connect_with_runs(20);
+	rig_call(1, 700, 1u << 20, 0);
+	finish_calls();
+	assert_int_equal(rig_nr_gathered, 1);
+	assert_int_equal(fake_stats.wr_write, div_up(20, PW_RDMA_SGE_MAX));
+	assert_int_equal(fake_stats.bytes_write, 1u << 20);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	assert_int_equal(side_stats(&node).copied_bytes, 0);
+}
+
+/* Pulled, whether the client has windows or not. */
+static void test_read__scatters_as_many_as_the_device_takes(void **state)
+{
+	uint32_t sge = PW_MIN(fake_opts.max_sge_rd, (uint32_t)PW_RDMA_SGE_MAX);
+
+	connect_with_runs(20);
+	rig_call(1, 0, 0, 1u << 20);
+	finish_calls();
+	assert_int_equal(rig_nr_gathered, 1);
+	assert_int_equal(fake_stats.wr_read, div_up(20, sge));
+	assert_int_equal(fake_stats.bytes_read, 1u << 20);
+	assert_int_equal(fake_stats.wr_write, 0);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	assert_int_equal(side_stats(&node).copied_bytes, 0);
+}
+
+static void test_small_write__is_gathered_behind_its_command(void **state)
+{
+	connect_with_runs(3);
+	rig_call(1, 0, 4096, 0);
+	finish_calls();
+	assert_int_equal(fake_stats.wr_write, 0);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	/* more than the SEND takes beside the command */
+	rig_max_runs = PW_RDMA_SGE_MAX;
+	rig_call(1, 0, 4096, 0);
+	finish_calls();
+	assert_int_equal(side_stats(&client).copied_bytes, 4096);
+	/* so short that a copy is better */
+	rig_max_runs = 2;
+	rig_call(1, 0, 100, 0);
+	finish_calls();
+	assert_int_equal(side_stats(&client).copied_bytes, 4196);
+	assert_int_equal(rig_nr_gathered, 3);
+}
+
+static void test_one_piece_at_once__is_what_some_devices_take(void **state)
+{
+	fake_opts.max_sge = fake_opts.max_sge_rd = 1;
+	connect_with_runs(7);
+	rig_call(1, 0, 100000, 0);
+	rig_call(2, 0, 0, 100000);
+	rig_call(3, 0, 4096, 0);
+	finish_calls();
+	assert_int_equal(rig_nr_gathered, 3);
+	assert_int_equal(fake_stats.wr_write, 7);
+	assert_int_equal(fake_stats.wr_read, 7);
+	assert_int_equal(side_stats(&client).copied_bytes, 4096);
+}
+
+static void test_runs__longer_than_a_message_of_the_device(void **state)
+{
+	fake_opts.max_msg = 1u << 20;
+	connect_with_runs(2);
+	rig_call(1, 0, 3u << 20, 0);
+	rig_call(2, 0, 0, 3u << 20);
+	finish_calls();
+	assert_int_equal(rig_nr_gathered, 2);
+	assert_int_equal(fake_stats.bytes_write + fake_stats.bytes_read, 6u << 20);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+}
+
+/* The area's registrations: runs of one payload lie in several of them. */
+static void test_runs__in_several_registrations(void **state)
+{
+	static const uint32_t at[] = { 3, 1, 2, 0 };
+	size_t piece = 260u << 20, size = 4 * piece;
+	uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct call *c = &rig_calls[1];
+	uint8_t *whole = malloc(80000);
+
+	assert_true(p != MAP_FAILED && whole);
+	fake_opts.mr_fails_above = 300u << 20;
+	rig_connect_pair();
+	assert_int_equal(pw_mem_announce(p, size), 0);
+	rig_call(1, 0, 80000, 0);
+	fill(whole, c->seq, 80000);
+	for (uint32_t i = 0; i < PW_ARRAY_SIZE(at); i++)
+		c->v[i] = (struct iovec){ p + at[i] * piece + i * 4096 + 5, 20000 };
+	c->runs = (struct pw_runs){ c->v, PW_ARRAY_SIZE(at) };
+	assert_int_equal(pw_xprt_gathers(client.x, &c->runs, false), PW_GATHER_OK);
+	pw_runs_fill(&c->runs, 0, whole, 80000);
+	c->out->send.runs = &c->runs;
+	finish_calls();
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+	pw_mem_withdraw(p);
+	munmap(p, size);
+	free(whole);
+}
+
+static void test_runs__that_it_cannot_gather(void **state)
+{
+	uint8_t *p = malloc(3 * 4096);
+	struct iovec v[] = { { p, 4096 }, { client.slot[1], 4096 } };
+	struct pw_runs runs = { v, 2 };
+
+	connect_with_runs(0);
+	v[1].iov_base = client.slot[1];
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, true), PW_GATHER_UNREGISTERED);
+	v[0].iov_base = client.slot[1] + 8192;
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, true), PW_GATHER_OK);
+	v[1].iov_len = PW_MAX_IO;
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, true), PW_GATHER_TOO_MANY);
+	free(p);
+}
+
+/* As many requests as the queue has room for are too many. */
+static void test_runs__more_than_the_queue_takes(void **state)
+{
+	struct iovec v[200];
+	struct pw_runs runs = { v, PW_ARRAY_SIZE(v) };
+
+	fake_opts.max_sge = fake_opts.max_sge_rd = 1;
+	fake_opts.max_qp_wr = PW_RDMA_DEPTH_MAX;
+	connect_with_runs(PW_RDMA_DEPTH_MAX - PW_RDMA_ROOM);
+	for (uint32_t i = 0; i < runs.nr; i++)
+		v[i] = (struct iovec){ client.slot[1] + i * 8192, 4096 };
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, true), PW_GATHER_TOO_MANY);
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_TOO_MANY);
+	runs.nr = rig_max_runs;
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_OK);
+	for (uint32_t i = 0; i < 4; i++) {
+		for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
+			rig_call(slot, 0, slot & 1 ? 65536 : 0, slot & 1 ? 0 : 65536);
+		finish_calls();
+	}
+	assert_int_equal(rig_nr_gathered, 4 * (RIG_SLOTS - 1));
+	assert_int_equal(fake_stats.sq_full, 0);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+}
+
+static void forget(void)
+{
+	side_close(&client, -ECANCELED);
+	side_close(&node, -ECANCELED);
+	client.connected = client.closed = node.connected = node.closed = false;
+	client.nr_sent = client.nr_done = client.nr_failed = 0;
+	node.nr_sent = node.nr_done = node.nr_failed = 0;
+	client.nr_msgs = node.nr_msgs = 0;
+	rig_nr_answered = rig_nr_calls;
+}
+
+static bool both_closed(void)
+{
+	return client.closed && node.closed;
+}
+
+static void test_queue_pair_breaks__among_runs(void **state)
+{
+	for (uint32_t turns = 0; turns < 60; turns++) {
+		connect_with_runs(40);
+		for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
+			rig_call(slot, 0, slot & 1 ? 300000 : 0, slot & 1 ? 0 : 300000);
+		run_turns(turns);
+		fake_break_qps();
+		run_until(both_closed);
+		forget();
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_write__gathers_as_many_as_the_device_takes),
+		TEST(test_read__scatters_as_many_as_the_device_takes),
+		TEST(test_small_write__is_gathered_behind_its_command),
+		TEST(test_one_piece_at_once__is_what_some_devices_take),
+		TEST(test_runs__longer_than_a_message_of_the_device),
+		TEST(test_runs__in_several_registrations),
+		TEST(test_runs__that_it_cannot_gather),
+		TEST(test_runs__more_than_the_queue_takes),
+		TEST(test_queue_pair_breaks__among_runs),
+	};
+
+	rig_set_seed(5);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
