@@ -77,6 +77,18 @@ patched=$(build --kernel-source "$TMPDIR/mine.tar.xz") || fail "$(cat "$TMPDIR/s
 same "one TWO three" "$(xargs <"$patched")" "with the patch"
 same 2 "$(wc -l <"${patched%/*}/System.map")" "compilations with these objects"
 ! grep -q unpacking "$TMPDIR/said.txt" || fail "it unpacked the source again"
+# another patch beside it, which only adds a file: "text" comes out as it was, and is not compiled
+cat >another.patch <<'PATCH'
+--- /dev/null
++++ b/doc/words
+@@ -0,0 +1 @@
++word
+PATCH
+printf 'another.patch\nchange.patch\n' >series
+more=$(build --kernel-source "$TMPDIR/mine.tar.xz") || fail "$(cat "$TMPDIR/said.txt")"
+[ "$more" != "$patched" ] || fail "one key for two series"
+same word "$(cat "$PW_KERNEL_CACHE/tree/doc/words")" "the file of the patch"
+same 2 "$(wc -l <"${more%/*}/System.map")" "compilations after a patch for another file"
 printf '# none\n' >series
 same "$image" "$(build --kernel-source "$TMPDIR/mine.tar.xz")" "without the patch"
 sed -i 's/^ one/ eins/' change.patch
@@ -85,10 +97,12 @@ refused 'change.patch does not apply' --kernel-source "$TMPDIR/mine.tar.xz"
 echo other.patch >series
 refused 'names other.patch, which is not there' --kernel-source "$TMPDIR/mine.tar.xz"
 printf '# none\n' >series
-# after a patch that failed half-way it is whole again
+# a patch that does not apply changes nothing: the objects are still of use
 echo 'CONFIG_DEBUG=n' >>config
 image=$(build --kernel-source "$TMPDIR/mine.tar.xz") || fail "$(cat "$TMPDIR/said.txt")"
 same "one two three" "$(xargs <"$image")" "after a patch that did not apply"
+! grep -q unpacking "$TMPDIR/said.txt" || fail "it unpacked after a patch that did not apply"
+[ ! -e "$PW_KERNEL_CACHE/tree/doc/words" ] || fail "the file of a patch that is gone"
 
 # the configuration has to hold
 printf 'CONFIG_A=y\n' >config
