@@ -287,13 +287,29 @@ static void list_requests(struct pwc_shard *sh)
 		sh->reqs[sh->nr_reqs++] = &sh->dev.buf[i].req;
 }
 
+/* What is asked for, the node grants and the kernel sends; who asked for more is told why not. */
+static void set_max_io(struct pwc_shard *sh)
+{
+	uint32_t node = pwc_peer_max_io(sh->peer), kernel = pwc_fuse_param_max_pages() * 4096u;
+	uint32_t got = PW_MIN(sh->o->max_io, PW_MIN(node, kernel));
+
+	sh->max_io = PW_MAX(PW_ROUND_DOWN(got, 4096u), 4096u);
+	if (sh->max_io >= sh->o->max_io)
+		return;
+	if (kernel < node)
+		pw_log_info("max_io is %u KiB, as this kernel sends no larger requests: "
+			    "sysctl fs.fuse.max_pages_limit=%u",
+			    sh->max_io / 1024, sh->o->max_io / 4096);
+	else
+		pw_log_info("max_io is %u KiB, as the node grants no more: max_io in its "
+			    "pagewire.conf", sh->max_io / 1024);
+}
+
 static void mount_now(struct pwc_shard *sh)
 {
 	int err;
 
-	sh->max_io = PW_MIN(sh->o->max_io, pwc_peer_max_io(sh->peer));
-	sh->max_io = PW_MIN(sh->max_io, pwc_fuse_param_max_pages() * 4096u);
-	sh->max_io = PW_MAX(PW_ROUND_DOWN(sh->max_io, 4096u), 4096u);
+	set_max_io(sh);
 	pw_sm_move(&sh->sm, PWC_SHARD_MOUNTING, sh->max_io);
 	err = make_memory(sh);
 	if (err) {
