@@ -96,6 +96,7 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 	c->send.payload = c->payload;
 	c->send.answer = c->out;
 	c->send.answer_max = c->out_max;
+	c->send.answer_direct = c->out_direct;
 	c->send.done = call_sent;
 	c->send.runs = NULL;
 	if (pw_unlikely(c->runs) && pw_conn_state(p->conn) == PW_CONN_UP)

@@ -27,6 +27,7 @@ struct pwc_call {
 	const void *payload; /* borrowed until done */
 	void *out; /* where an answer payload lands; borrowed until done */
 	uint32_t out_max;
+	bool out_direct; /* @out is memory of an application: pw_send.answer_direct */
 	/* NULL; or the payload lies in these runs, or the answer's is to land there if the request
 	 * has none. They have as many bytes as the payload, or @out_max; borrowed until done. Where
 	 * the connection cannot do that, it is brought together in @spare, or in @out. */

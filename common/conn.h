@@ -56,6 +56,9 @@ struct pw_send {
 	/* Of a request: where its answer's payload may land, so that the node can put it there;
 	 * what on_payload() will return. Borrowed until done and the answer. NULL: not known. */
 	void *answer;
+	/* It is memory of an application that is promised no copy: however short the answer is,
+	 * the node is to put it there, where the transport can. */
+	bool answer_direct;
 	uint32_t answer_max; /* bytes */
 	/* The transport needs neither any more. @err: 0, or why it failed. May be NULL. */
 	void (*done)(struct pw_send *s, int err);

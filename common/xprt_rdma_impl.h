@@ -296,6 +296,9 @@ struct pw_rdma_more {
 	uint32_t nr, bytes;
 };
 /* Behind the command at @to, or in @more. */
+/* Its payload, or that it has none, needs no place but the message of @sl (NULL: of no slot). */
+bool pw_rdma_is_inline(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
+		       const struct pw_send *s);
 void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to, uint32_t *len,
 			struct pw_rdma_more *more);
 /* The client reads the held answer's payload from the node's memory. Return: 0; -errno. */

@@ -12,7 +12,8 @@
  * runs as the device takes. That is one more round trip, and no copy: against the copy of a
  * payload of more than PW_RDMA_INLINE_MAX bytes it loses only where a round trip takes longer than
  * the copy, and there the processor has better things to do. Shorter answers come behind their
- * command, and are copied from there whatever they are for.
+ * command, and are copied from there; but one for memory of an application that lies in one piece
+ * (answer_direct) gets a window all the same, because no copy is what that memory is for.
  *
  * What can fail: a registration for a payload that lies in no announced memory.
  */
@@ -52,6 +53,18 @@ uint32_t pw_rdma_pieces(const struct pw_rdma *x, const struct pw_runs *runs, uin
 		nr++;
 	}
 	return nr;
+}
+
+bool pw_rdma_is_inline(const struct pw_rdma *x, const struct pw_rdma_slot *sl,
+		       const struct pw_send *s)
+{
+	uint32_t n = s->cmd.payload_len;
+
+	if (!n || n > PW_RDMA_INLINE_MAX)
+		return !n;
+	/* a window that is no longer than this is for a short answer */
+	return !x->node || !sl || !sl->window.open || sl->window.len > PW_RDMA_INLINE_MAX ||
+	       n > sl->window.len || !pw_rdma_pd_find(x->pd, s->payload, n);
 }
 
 enum pw_gather pw_rdma_gathers(const struct pw_xprt *base, const struct pw_runs *runs, bool in)
@@ -194,6 +207,15 @@ void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to,
 	x->stats.copied_bytes += n;
 }
 
+/* A bind and an invalidation cost more than the copy of what is short. */
+static bool wants_window(const struct pw_rdma *x, const struct pw_send *s)
+{
+	if (s->answer_max > PW_RDMA_INLINE_MAX)
+		return true;
+	return s->answer_direct && s->answer_max > COPY_MAX &&
+	       pw_rdma_pd_find(x->pd, s->answer, s->answer_max);
+}
+
 /* The client's request: its payload to the slot, a window for its answer. */
 static int place_request(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rdma_out *out,
 			 struct pw_send *s)
@@ -208,7 +230,7 @@ static int place_request(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_r
 			return err;
 		h->flags |= PW_RDMA_PLACED;
 	}
-	if (!x->pd->dev->windows || !s->answer || s->answer_max <= PW_RDMA_INLINE_MAX)
+	if (!x->pd->dev->windows || !s->answer || !wants_window(x, s))
 		return 0;
 	err = pw_rdma_right_open(x, &sl->window, s->answer, s->answer_max,
 				 IBV_ACCESS_REMOTE_WRITE);
@@ -229,7 +251,7 @@ static int place_answer(struct pw_rdma *x, struct pw_rdma_slot *sl, struct pw_rd
 	uint32_t n = s->cmd.payload_len;
 	int err = 0;
 
-	if (n > PW_RDMA_INLINE_MAX && sl->window.open && n <= sl->window.len) {
+	if (sl->window.open && n <= sl->window.len && !pw_rdma_is_inline(x, sl, s)) {
 		err = put_write(x, out, s, sl->window_addr, sl->window.rkey);
 		h->flags |= PW_RDMA_PLACED;
 	} else if (n > PW_RDMA_INLINE_MAX) {

@@ -230,23 +230,26 @@ static bool send_first(struct pw_rdma *x)
 	struct pw_rdma_slot *sl = in_slot ? &x->slots[s->cmd.slot] : NULL;
 	struct pw_rdma_more more;
 	struct pw_rdma_out *out;
-	uint32_t len, inv = 0, behind = PW_CMD_BYTES;
+	uint32_t len, inv = 0, behind = PW_CMD_BYTES, pieces = 0;
+	bool in_line = pw_rdma_is_inline(x, sl, s);
 	int err = 0;
 
 	if (sl && !pw_rdma_is_placeable(x, sl, s))
 		return false;
-	out = out_get(x, PW_RDMA_MSG, 1, pw_rdma_pieces(x, s->runs, s->cmd.payload_len, false));
+	if (!in_line)
+		pieces = PW_MAX(1, pw_rdma_pieces(x, s->runs, s->cmd.payload_len, false));
+	out = out_get(x, PW_RDMA_MSG, 1, pieces);
 	if (!out)
 		return false;
 	pw_list_del(&s->node);
 	out->s = s;
 	more.nr = more.bytes = 0;
-	if (s->cmd.payload_len <= PW_RDMA_INLINE_MAX)
+	if (in_line)
 		behind += s->cmd.payload_len;
 	len = put_grants(x, out, behind);
 	memcpy(out->buf + len, &s->cmd, sizeof(s->cmd));
 	len += PW_CMD_BYTES;
-	if (s->cmd.payload_len <= PW_RDMA_INLINE_MAX)
+	if (in_line)
 		pw_rdma_put_inline(x, s, out->buf + len, &len, &more);
 	if (sl)
 		err = pw_rdma_place(x, sl, out, s, &inv);

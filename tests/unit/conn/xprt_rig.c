@@ -21,7 +21,7 @@ struct call rig_calls[RIG_SLOTS];
 uint32_t rig_nr_calls, rig_nr_answered;
 bool rig_take_buffers, rig_hold_answers, rig_sleepy;
 uint32_t rig_max_runs;
-bool rig_all_runs;
+bool rig_all_runs, rig_direct;
 uint64_t rig_nr_gathered;
 
 static uint64_t rig_seed = 1;
@@ -385,6 +385,7 @@ void rig_call(uint16_t slot, uint64_t off, uint32_t len, uint32_t answer_len)
 	} else if (!c->runs.nr) {
 		c->out->send.answer = client.slot[slot];
 		c->out->send.answer_max = c->answer_len;
+		c->out->send.answer_direct = rig_direct;
 	}
 	pw_xprt_send(client.x, &c->out->send);
 }
@@ -538,7 +539,7 @@ int rig_set_up(void **state)
 	rig_nr_calls = rig_nr_answered = nr_held = 0;
 	rig_take_buffers = rig_hold_answers = rig_sleepy = false;
 	rig_max_runs = 0;
-	rig_all_runs = false;
+	rig_all_runs = rig_direct = false;
 	rig_nr_gathered = 0;
 	memset(rig_calls, 0, sizeof(rig_calls));
 	xprt_world.begin(rig_seed);

@@ -76,6 +76,7 @@ extern bool rig_take_buffers; /* the node gives a slot another buffer now and th
 extern bool rig_hold_answers; /* until rig_answer() */
 extern uint32_t rig_max_runs; /* payloads of the client have so many at most; 0, 1: one piece */
 extern bool rig_all_runs; /* exactly so many, about equal */
+extern bool rig_direct; /* answers in one piece are for memory of an application */
 extern uint64_t rig_nr_gathered; /* calls that had more than one */
 /* The loop sleeps, and the world moves from a timer: nothing but events wakes it up. */
 extern bool rig_sleepy;

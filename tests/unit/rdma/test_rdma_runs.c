@@ -91,6 +91,32 @@ static void test_small_write__is_gathered_behind_its_command(void **state)
 	assert_int_equal(rig_nr_gathered, 3);
 }
 
+static void test_short_read__is_copied_unless_no_copy_is_wanted(void **state)
+{
+	bool windows = fake_opts.max_mw;
+	uint64_t placed;
+
+	rig_connect_pair();
+	run_turns(100);
+	rig_call(1, 0, 0, 4096);
+	finish_calls();
+	assert_int_equal(side_stats(&client).copied_bytes, 4096);
+	rig_direct = true;
+	for (uint32_t i = 0; i < 16; i++) {
+		rig_call(2, 0, 0, 3000);
+		finish_calls();
+	}
+	/* the node has some of its payloads where its device does not know them */
+	placed = fake_stats.wr_write;
+	assert_true(windows ? placed > 8 : !placed);
+	assert_int_equal(side_stats(&client).copied_bytes, 4096 + (16 - placed) * 3000);
+	assert_int_equal(fake_stats.wr_read, 0);
+	/* what is very short is not worth a window */
+	rig_call(1, 0, 0, 200);
+	finish_calls();
+	assert_int_equal(fake_stats.wr_write, placed);
+}
+
 static void test_one_piece_at_once__is_what_some_devices_take(void **state)
 {
 	fake_opts.max_sge = fake_opts.max_sge_rd = 1;
@@ -224,6 +250,7 @@ int main(void)
 		TEST(test_write__gathers_as_many_as_the_device_takes),
 		TEST(test_read__scatters_as_many_as_the_device_takes),
 		TEST(test_small_write__is_gathered_behind_its_command),
+		TEST(test_short_read__is_copied_unless_no_copy_is_wanted),
 		TEST(test_one_piece_at_once__is_what_some_devices_take),
 		TEST(test_runs__longer_than_a_message_of_the_device),
 		TEST(test_runs__in_several_registrations),
