@@ -21,7 +21,8 @@ printf 'CONFIG_DEBUG=y\n' >config.debug
 source_of() {
 	local d=$TMPDIR/$1
 	mkdir -p "$d/linux/Documentation/filesystems/fuse"
-	touch "$d/linux/Documentation/filesystems/fuse/index.rst"
+	touch "$d/linux/Documentation/filesystems/fuse/index.rst" \
+		"$d/linux/Documentation/filesystems/ext4"
 	printf '%s\n' one two three >"$d/linux/text"
 	cat >"$d/linux/Makefile" <<'MAKE'
 allnoconfig:
@@ -31,6 +32,11 @@ $(O)/arch/x86/boot/bzImage: text
 	mkdir -p $(dir $@)
 	cp text $@
 	echo compiled >>$(O)/System.map
+olddefconfig:
+	! grep -q CONFIG_BROKEN $(O)/.config
+	sed -i /CONFIG_NO_URING/,\$$d $(O)/.config
+bindeb-pkg:
+	{ cat $(O)/.config text; ls Documentation/filesystems; } >linux-image-1.deb
 MAKE
 	tar -C "$d" -cJf "$TMPDIR/$1.tar.xz" linux
 	tar -C "$d" -czf "$TMPDIR/$1.tar.gz" linux
@@ -111,6 +117,28 @@ grep -qx CONFIG_DEBUG=y "${debug%/*}/config" || fail "--debug without its config
 echo 'CONFIG_UNKNOWN=y' >>config
 refused 'did not keep CONFIG_UNKNOWN=y' --kernel-source "$TMPDIR/mine.tar.xz"
 refused 'an option is unknown to this kernel' --kernel-source "$TMPDIR/mine.tar.xz"
+printf 'CONFIG_A=y\n' >config
+
+# packages: of a whole tree, with the series, configured as it is told
+printf 'change.patch\n' >series
+sed -i 's/^ eins/ one/' change.patch
+printf 'CONFIG_MINE=y\nCONFIG_FUSE_FS=m\n' >running
+deb=$(build --kernel-source "$TMPDIR/mine.tar.xz" --deb --config running) ||
+	fail "$(cat "$TMPDIR/said.txt")"
+for line in CONFIG_MINE=y CONFIG_FUSE_FS=m CONFIG_FUSE_IO_URING=y TWO fuse ext4; do
+	grep -qx "$line" "$deb" || fail "no $line in the package: $(cat "$deb")"
+done
+! grep -q CONFIG_FUSE_FS=y "$deb" || fail "FUSE was a module"
+image=$(build --kernel-source "$TMPDIR/mine.tar.xz") || fail "$(cat "$TMPDIR/said.txt")"
+! grep -q unpacking "$TMPDIR/said.txt" || fail "packages and images have one tree"
+echo CONFIG_BROKEN=y >running
+refused 'make olddefconfig failed' --kernel-source "$TMPDIR/mine.tar.xz" --deb --config running
+echo CONFIG_NO_URING=y >running
+refused 'did not keep CONFIG_FUSE_IO_URING=y' --kernel-source "$TMPDIR/mine.tar.xz" --deb \
+	--config running
+refused "there is no none" --deb --config none
+refused "--config is for --deb" --config running
+refused "--deb goes with neither" --deb --debug
 
 # what is no source
 echo hello >"$TMPDIR/letter"
