@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # timeout: 120
 #
-# The Python module on a mount and off it: the right bytes move, nobody copies those of pread() and
-# pwrite(), and "pagewire buffers" knows whose the memory is.
+# The Python module, and the programs of libpagewire(3), on a mount and off it: the right bytes
+# move, nobody copies those of pread() and pwrite(), "pagewire buffers" knows whose memory it is.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/mounts.sh"
-requires root /dev/fuse jq meson
+requires root /dev/fuse jq meson gcc
 # the application is as it is for users, also when the daemons are of the ASan build
 export PYTHONPATH=$PW_SOURCE/libpagewire/python LD_LIBRARY_PATH=$PW_BUILD/libpagewire
 export PYTHONDONTWRITEBYTECODE=1
@@ -32,6 +32,10 @@ for path in "${PATHS[@]}"; do
 	"${BUFFERS[@]}" "${MNT[$path]}"
 	moved=$(client_says "$path" stats paths reg written_bytes)
 	[ "$moved" -gt $((4 << 20)) ] || fail "only $moved bytes of buffers written over $path"
+	# the programs of the manual page; three of them write 3 MiB each with pw_pwrite()
+	PW_EXAMPLES_IN=${MNT[$path]} "$PW_SOURCE/tests/static/examples"
+	more=$(($(client_says "$path" stats paths reg written_bytes) - moved))
+	[ "$more" -gt $((9 << 20)) ] || fail "only $more bytes of examples written over $path"
 	wait_for 10 "same 0 \"\$(client_says $path stats regions count)\" regions"
 	wait_for 10 "! ls -l /proc/${CLIENT_PID[$path]}/fd | grep -q memfd:pagewire-region"
 done
