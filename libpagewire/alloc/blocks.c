@@ -13,9 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,15 +22,15 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "libpagewire/alloc/meeting.h"
 #include "libpagewire/alloc/owned_fd.h"
 #include "libpagewire/alloc/runs.h"
+#include "libpagewire/alloc/say.h"
 #include "libpagewire/alloc/settings.h"
-#include "libpagewire/session.h"
 
-#define CHUNK_BYTES ((size_t)64 << 20) /* the first; each further one is twice as long */
+#define CHUNK_BYTES ((size_t)16 << 20) /* the first; each further one is twice as long */
 #define CHUNK_ALIGN ((size_t)2 << 20)
 #define MAX_CHUNKS  64u
 
@@ -54,13 +52,9 @@ static struct {
 	size_t given;	    /* bytes of chunks that are not private */
 	struct chunk chunks[MAX_CHUNKS];
 	uint32_t nr_chunks;
-	struct pw *pw; /* owns; the mount that was met */
-	struct pw_owned_fd sock;
-	struct pw_owned_fd err; /* -1: nothing is said. Programs close theirs before they end */
-	char path[4096];   /* of a file there: a child of fork() meets it again */
-	dev_t no_mount;	   /* the last filesystem that is none */
+	struct pw_meeting met;
 	uint64_t nr, bytes, elsewhere; /* blocks given, and those for which there was no room */
-} st = { .lock = PTHREAD_MUTEX_INITIALIZER, .sock.fd = -1, .err.fd = -1 };
+} st = { .lock = PTHREAD_MUTEX_INITIALIZER, .met.sock.fd = -1 };
 
 struct pw_blocks_range pw_blocks_range;
 _Atomic(size_t) pw_blocks_min = SIZE_MAX;
@@ -71,124 +65,48 @@ static int advise(void *p, size_t len, int what)
 	return (int)syscall(SYS_madvise, p, len, what);
 }
 
-static __attribute__((format(printf, 1, 2))) void say(const char *format, ...)
-{
-	char text[400];
-	va_list args;
-	int n = snprintf(text, sizeof(text), "pagewire-alloc: process %d: ", (int)getpid());
+/* In the thread that forks, from our turn before to our turn afterwards: handlers of others that
+ * run meanwhile get no block, and what they give back is lost: in the child it is the parent's. */
+static __thread bool in_fork;
 
-	va_start(args, format);
-	n += vsnprintf(text + n, sizeof(text) - (size_t)n - 1, format, args);
-	va_end(args);
-	if (n > (int)sizeof(text) - 2)
-		n = (int)sizeof(text) - 2;
-	text[n++] = '\n';
-	if (pw_owned_fd_is_ours(&st.err) && write(st.err.fd, text, (size_t)n) < 0)
-		return; /* nobody listens any more */
+static bool enter(void)
+{
+	if (in_fork)
+		return false;
+	pthread_mutex_lock(&st.lock);
+	return true;
 }
 
-#define SAY(...)                         \
-	do {                             \
-		if (st.err.fd >= 0)       \
-			say(__VA_ARGS__); \
-	} while (0)
+static void leave(void)
+{
+	pthread_mutex_unlock(&st.lock);
+}
 
 /* --------------------------------------------------------------------------------- registration */
 
 static void register_chunk(struct chunk *c)
 {
-	pw_region_t *r;
-	int err;
-
-	if (!st.pw || c->mem.fd < 0 || c->registered)
+	if (c->mem.fd < 0 || c->registered)
 		return;
-	if (!pw_owned_fd_is_ours(&st.sock) || !pw_owned_fd_is_ours(&c->mem)) {
-		SAY("%zu MiB not registered: the program has closed our descriptors",
-		    c->len >> 20);
-		return;
-	}
-	err = pw_import(st.pw, c->mem.fd, 0, c->len, 0, &r);
-	if (err) {
-		SAY("%zu MiB not registered: %s", c->len >> 20,
-		    *st.pw->why ? st.pw->why : strerror(-err));
-		return;
-	}
-	/* it lives as long as the process; we have a mapping and a descriptor of our own */
-	munmap(r->base, r->len);
-	close(r->fd);
-	r->base = NULL;
-	r->fd = -1;
-	c->registered = true;
-	c->stale = true;
-	SAY("%zu MiB registered", c->len >> 20);
+	c->registered = pw_meeting_register(&st.met, &c->mem, c->len);
+	c->stale = c->stale || c->registered;
 }
 
-/* @always: registered memory is wanted also where the kernel does not find it by itself. */
-static int meet(const char *path, bool always)
+static void register_all(void)
 {
-	int err = pw_open(&st.pw, path, 0);
-
-	if (err)
-		return err;
-	if (!always && !(st.pw->info.flags & PW_REGION_INFO_KERNEL)) {
-		SAY("nothing is registered: this kernel does not find registered memory by itself, "
-		    "only pw_pread() and pw_pwrite() have zero copies here");
-		pw_close(st.pw);
-		st.pw = NULL;
-		return -EOPNOTSUPP;
-	}
-	pw_own_fd(&st.sock, st.pw->sock);
-	st.pw->sock = st.sock.fd;
-	snprintf(st.path, sizeof(st.path), "%s", path);
-	SAY("met the mount of %s", path);
 	for (uint32_t i = 0; i < st.nr_chunks; i++)
 		register_chunk(&st.chunks[i]);
-	return 0;
-}
-
-/* The mount that was asked for, or, in a child of fork(), that of its parent. */
-static void meet_known(void)
-{
-	char path[sizeof(st.path)], *slash;
-	int err;
-
-	if (st.pw || (!st.set.mount && !*st.path))
-		return;
-	snprintf(path, sizeof(path), "%s", st.set.mount ? st.set.mount : st.path);
-	for (;;) {
-		err = meet(path, st.set.mount != NULL);
-		slash = strrchr(path, '/');
-		if (err != -ENOENT || st.set.mount || !slash || slash == path)
-			break;
-		*slash = '\0'; /* the file is gone: its folder */
-	}
-	if (err)
-		SAY("nothing is registered: %s: %s", path, strerror(-err));
-	if (err && st.set.mount)
-		st.set.mount = NULL; /* once is enough */
 }
 
 void pw_blocks_meet(int fd)
 {
 	int saved = errno;
-	struct statfs fs;
-	struct stat s;
-	char link[64], path[sizeof(st.path)];
-	ssize_t n;
 
-	pthread_mutex_lock(&st.lock);
-	if (!st.started || st.pw || st.set.mount || fstatfs(fd, &fs) ||
-	    fs.f_type != FUSE_SUPER_MAGIC || fstat(fd, &s) || s.st_dev == st.no_mount)
-		goto out;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n <= 0)
-		goto out;
-	path[n] = '\0';
-	if (meet(path, false))
-		st.no_mount = s.st_dev;
-out:
-	pthread_mutex_unlock(&st.lock);
+	if (!enter())
+		return;
+	if (st.started && pw_meeting_at(&st.met, fd))
+		register_all();
+	leave();
 	errno = saved;
 }
 
@@ -288,9 +206,11 @@ static struct chunk *add_chunk(size_t need)
 	c->len = len;
 	c->registered = c->stale = false;
 	st.given += len;
-	SAY("a chunk of %zu MiB", len >> 20);
-	meet_known();
-	register_chunk(c);
+	pw_say("a chunk of %zu MiB", len >> 20);
+	if (pw_meeting_known(&st.met))
+		register_all();
+	else
+		register_chunk(c);
 	return c;
 }
 
@@ -344,7 +264,8 @@ void *pw_blocks_get(size_t len, size_t align, bool *ret_zero)
 	if (len > SIZE_MAX / 4 || align > SIZE_MAX / 4)
 		return NULL;
 	len = (len + PW_BLOCKS_GRANULE - 1) & ~(PW_BLOCKS_GRANULE - 1);
-	pthread_mutex_lock(&st.lock);
+	if (!enter())
+		return NULL;
 	for (uint32_t i = 0; i < st.nr_chunks && !p; i++) {
 		c = &st.chunks[i];
 		p = take(c, len, align);
@@ -360,7 +281,7 @@ void *pw_blocks_get(size_t len, size_t align, bool *ret_zero)
 	} else {
 		st.elsewhere++;
 	}
-	pthread_mutex_unlock(&st.lock);
+	leave();
 	errno = saved;
 	return p;
 }
@@ -379,11 +300,12 @@ static struct chunk *block_at(const void *p, size_t *ret_len)
 
 size_t pw_blocks_size(const void *p)
 {
+	bool locked = enter(); /* else nobody changes it */
 	size_t len;
 
-	pthread_mutex_lock(&st.lock);
 	block_at(p, &len);
-	pthread_mutex_unlock(&st.lock);
+	if (locked)
+		leave();
 	return len;
 }
 
@@ -393,16 +315,17 @@ void pw_blocks_put(void *p)
 	struct chunk *c;
 	size_t len;
 
-	pthread_mutex_lock(&st.lock);
+	if (!enter())
+		return;
 	c = block_at(p, &len);
 	if (!c) {
-		pthread_mutex_unlock(&st.lock);
+		leave();
 		dprintf(STDERR_FILENO, "pagewire-alloc: free() of %p, where no block begins\n", p);
 		abort();
 	}
 	take_pages(c, p, len);
 	pw_runs_put(&c->runs, granule_of(c, p));
-	pthread_mutex_unlock(&st.lock);
+	leave();
 	errno = saved;
 }
 
@@ -413,10 +336,9 @@ bool pw_blocks_resize(void *p, size_t len)
 	bool ok = false;
 	size_t old;
 
-	if (len > SIZE_MAX / 4)
+	if (len > SIZE_MAX / 4 || !enter())
 		return false;
 	len = (len + PW_BLOCKS_GRANULE - 1) & ~(PW_BLOCKS_GRANULE - 1);
-	pthread_mutex_lock(&st.lock);
 	c = block_at(p, &old);
 	if (c && len < old)
 		take_pages(c, (uint8_t *)p + len, old - len);
@@ -424,7 +346,7 @@ bool pw_blocks_resize(void *p, size_t len)
 	if (c && (len <= old || c->mem.fd >= 0))
 		ok = pw_runs_resize(&c->runs, granule_of(c, p),
 				    (uint32_t)(len / PW_BLOCKS_GRANULE));
-	pthread_mutex_unlock(&st.lock);
+	leave();
 	errno = saved;
 	return ok;
 }
@@ -433,13 +355,14 @@ void pw_blocks_discard(void *p, size_t len)
 {
 	struct chunk *c;
 
-	pthread_mutex_lock(&st.lock);
+	if (!enter())
+		return;
 	c = chunk_of(p);
 	if (c && c->mem.fd < 0)
 		advise(p, len, MADV_DONTNEED);
 	else if (advise(p, len, MADV_REMOVE)) /* registered pages stay */
 		memset(p, 0, len);
-	pthread_mutex_unlock(&st.lock);
+	leave();
 }
 
 /* ----------------------------------------------------------------------------------------- fork */
@@ -486,6 +409,7 @@ static void copy_run(struct chunk *c, size_t at, size_t len)
 static void before_fork(void)
 {
 	pthread_mutex_lock(&st.lock);
+	in_fork = true;
 	for (uint32_t i = 0; i < st.nr_chunks; i++) {
 		struct chunk *c = &st.chunks[i];
 		uint32_t at = 0;
@@ -514,6 +438,7 @@ static void after_fork_parent(void)
 			munmap(c->copy, c->len);
 		c->copy = NULL;
 	}
+	in_fork = false;
 	pthread_mutex_unlock(&st.lock);
 }
 
@@ -548,10 +473,9 @@ static void after_fork_child(void)
 		if (st.chunks[i].mem.fd >= 0)
 			make_private(&st.chunks[i]);
 	}
-	/* the connection is the parent's: what is left of it here is some bytes of memory */
-	pw_disown_fd(&st.sock);
-	st.pw = NULL;
+	pw_meeting_forget(&st.met);
 	st.nr = st.bytes = st.elsewhere = 0;
+	in_fork = false;
 	pthread_mutex_init(&st.lock, NULL);
 }
 
@@ -559,18 +483,24 @@ static void after_fork_child(void)
 
 void pw_blocks_start(void)
 {
+	struct rlimit most;
 	size_t len;
 	uint8_t *p;
 
 	pw_settings_read(&st.set);
 	if (st.set.verbose)
-		pw_own_fd(&st.err, dup(STDERR_FILENO));
+		pw_say_start();
+	st.met.asked = st.set.mount;
 	len = (st.set.total_bytes + CHUNK_ALIGN - 1) & ~(CHUNK_ALIGN - 1);
-	/* addresses only; under a limit for them (ulimit -v) there is nothing to do for us */
+	/* addresses only; where they are limited, the program shall have them */
+	if (getrlimit(RLIMIT_AS, &most) || most.rlim_cur != RLIM_INFINITY) {
+		pw_say("off: addresses are limited (ulimit -v)");
+		return;
+	}
 	p = mmap(NULL, len + CHUNK_ALIGN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		 -1, 0);
 	if (p == MAP_FAILED || pthread_atfork(before_fork, after_fork_parent, after_fork_child)) {
-		SAY("off: no %zu MiB of addresses (ulimit -v?)", len >> 20);
+		pw_say("off: no %zu MiB of addresses", len >> 20);
 		return;
 	}
 	pthread_mutex_lock(&st.lock);
@@ -592,7 +522,7 @@ __attribute__((destructor)) static void tell(void)
 		mib += st.chunks[i].registered ? st.chunks[i].len >> 20 : 0;
 	if (!st.nr && !st.elsewhere)
 		return;
-	SAY("%llu blocks of %llu MiB, %llu not served, %llu MiB registered at the end",
+	pw_say("%llu blocks of %llu MiB, %llu not served, %llu MiB registered at the end",
 	    (unsigned long long)st.nr, (unsigned long long)st.bytes >> 20,
 	    (unsigned long long)st.elsewhere, (unsigned long long)mib);
 }

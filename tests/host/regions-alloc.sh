@@ -99,7 +99,7 @@ for path in "${PATHS[@]}"; do
 	# by itself, where that is worth something
 	PAGEWIRE_ALLOC_VERBOSE=1 run "$BIG" "${MNT[$path]}" direct 2>"$TMPDIR/said.txt"
 	if [ "$(client_says "$path" stats regions in_kernel)" = True ]; then
-		grep -q '64 MiB registered' "$TMPDIR/said.txt" || fail "$(cat "$TMPDIR/said.txt")"
+		grep -q '16 MiB registered' "$TMPDIR/said.txt" || fail "$(cat "$TMPDIR/said.txt")"
 		hits=$(client_says "$path" stats regions hits)
 		[ "$hits" -ge 24 ] || fail "only $hits hits over $path"
 	else
@@ -109,7 +109,7 @@ for path in "${PATHS[@]}"; do
 	# with a mount that was asked for: registered in any case
 	export PAGEWIRE_ALLOC_MOUNT=${MNT[$path]}
 	PAGEWIRE_ALLOC_VERBOSE=1 run "$BIG" "${MNT[$path]}" direct 2>"$TMPDIR/said.txt"
-	same 2 "$(grep -c ' 64 MiB registered$' "$TMPDIR/said.txt")" "processes with a chunk"
+	same 2 "$(grep -c ' 16 MiB registered$' "$TMPDIR/said.txt")" "processes with a chunk"
 	run "$BIG" "${MNT[$path]}" "${CASES[@]}" 2>"$TMPDIR/said.txt"
 	PAGEWIRE_ALLOC_MIN=64K programs "${MNT[$path]}"
 	unset PAGEWIRE_ALLOC_MOUNT
@@ -128,7 +128,7 @@ cleanup_fn stop_pid "$holder"
 read -r line <&"${HOLD[0]}"
 same holding "$line" "what the holder says"
 "$BIN/pagewire" buffers --json "${MNT[$path]}" >"$TMPDIR/buffers.json"
-same "$holder live 67108864" "$(jq -r '.mounts[0].regions[0] | "\(.pid) \(.state) \(.bytes)"' \
+same "$holder live 16777216" "$(jq -r '.mounts[0].regions[0] | "\(.pid) \(.state) \(.bytes)"' \
 	"$TMPDIR/buffers.json")" "the region"
 stop_pid "$holder" KILL || true
 wait_for 10 "same 0 \"\$(client_says $path stats regions count)\" regions"

@@ -14,9 +14,28 @@
 
 #define MIB ((size_t)1 << 20)
 
+/* Handlers of a library that was there first: they are called while it is not our turn. */
+static uint8_t *of_library;
+
+static void library_before(void)
+{
+	bool zero;
+
+	assert_null(of_library ? pw_blocks_get(MIB, 1, &zero) : NULL);
+}
+
+static void library_in_child(void)
+{
+	if (!of_library)
+		return;
+	pw_blocks_discard(of_library, MIB);
+	pw_blocks_put(of_library);
+}
+
 static int start(void **state)
 {
 	(void)state;
+	pthread_atfork(library_before, NULL, library_in_child);
 	setenv("PAGEWIRE_ALLOC_TOTAL", "192M", 1);
 	assert_false(pw_blocks_have(&pw_blocks_min));
 	pw_blocks_start();
@@ -39,7 +58,7 @@ static void test_get__until_the_total(void **state)
 	bool zero;
 
 	(void)state;
-	/* a chunk of 64 MiB, and one of the 128 MiB that are left */
+	/* each is more than the next chunk would be */
 	p[0] = get(64 * MIB, &zero);
 	p[1] = get(64 * MIB, &zero);
 	p[2] = get(64 * MIB, &zero);
@@ -52,8 +71,6 @@ static void test_get__until_the_total(void **state)
 	pw_blocks_put(p[0]);
 	pw_blocks_put(p[2]);
 	pw_blocks_put(p[3]);
-	p[0] = get(128 * MIB, &zero);
-	pw_blocks_put(p[0]);
 }
 
 static void test_get__zero_again(void **state)
@@ -103,6 +120,26 @@ static void test_fork__a_private_copy(void **state)
 	assert_int_equal(status, 0);
 	assert_int_equal(p[0] + p[3 * MIB - 1], 2);
 	pw_blocks_put(p);
+}
+
+static void test_fork__handlers_that_come_before_ours(void **state)
+{
+	bool zero;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	of_library = get(2 * MIB, &zero);
+	memset(of_library, 5, 2 * MIB);
+	pid = fork();
+	if (!pid)
+		_exit(pw_blocks_size(of_library) ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	/* what it did in the child has done nothing to us */
+	assert_int_equal(of_library[0] + of_library[2 * MIB - 1], 10);
+	pw_blocks_put(of_library);
+	of_library = NULL;
 }
 
 static void *churn(void *arg)
@@ -159,6 +196,7 @@ int main(void)
 		cmocka_unit_test(test_get__until_the_total),
 		cmocka_unit_test(test_get__zero_again),
 		cmocka_unit_test(test_fork__a_private_copy),
+		cmocka_unit_test(test_fork__handlers_that_come_before_ours),
 		cmocka_unit_test(test_threads__each_has_its_own),
 	};
 
