@@ -11,6 +11,7 @@
 #include <linux/memfd.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,8 +29,13 @@ static size_t page_of(unsigned int flags)
 static int make_file(size_t len, unsigned int flags)
 {
 	unsigned int mfd = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	struct rlimit most;
 	int fd, err = 0;
 
+	/* ftruncate() would end the program with SIGXFSZ */
+	if (!getrlimit(RLIMIT_FSIZE, &most) && most.rlim_cur != RLIM_INFINITY &&
+	    most.rlim_cur < len)
+		return -EFBIG;
 	if (flags & PW_HUGE_1G)
 		mfd |= MFD_HUGETLB | MFD_HUGE_1GB;
 	else if (flags & PW_HUGE_2M)

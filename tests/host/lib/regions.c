@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -177,6 +178,7 @@ static void case_optional(void)
 {
 	struct pw_info i = { .size = sizeof(i) };
 	FILE *f = tmpfile();
+	struct rlimit old, now;
 	pw_region_t *r;
 	uint8_t *p;
 	pw_t *o;
@@ -192,6 +194,12 @@ static void case_optional(void)
 	EQ(pw_pread(fileno(f), r, 5, 9000, 0), 9000);
 	MUST(p[5] == (uint8_t)((5ull * 2654435761u >> 13) + 3));
 	EQ(pw_release(r, 0), 0);
+	/* a limit is an error, not a signal */
+	EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+	now = (struct rlimit){ 4096, old.rlim_max };
+	EQ(setrlimit(RLIMIT_FSIZE, &now), 0);
+	EQ(pw_alloc(o, 10000, 0, &r), -EFBIG);
+	EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
 	pw_close(o);
 	fclose(f);
 }
