@@ -4,10 +4,13 @@
  *	region_io [--plain] [--huge] [--read] [--random] [--block N] [--depth N] [--seconds S]
  *		[--size-mib N] [--json] FILE
  *	region_io --add N [--huge] [--json] FILE
+ *	region_io --add N --hold DIR [--huge] FILE
  *
  * @depth blocks are on their way at any time, by io_uring; each has memory of its own. The same
  * loop for both kinds of memory: what differs is what the filesystem does with it. --add measures
- * how long a region of N bytes takes to be known and forgotten.
+ * how long a region of N bytes takes to be known and forgotten. --hold makes memory for a program
+ * that knows nothing of regions: its path is printed, that program maps it and makes DIR/go, then
+ * it is registered and DIR/done is there, until SIGTERM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +37,7 @@ struct options {
 	size_t block, size, add;
 	unsigned int depth;
 	double seconds;
-	const char *path;
+	const char *path, *hold;
 };
 
 struct result {
@@ -204,18 +207,25 @@ static void move(pw_t *pw, const struct options *o)
 	close(j.fd);
 }
 
-/* Memory is made first and handed over then: what is measured is the mount's part of it. */
-static void add(pw_t *pw, const struct options *o)
+static int make_memory(const struct options *o)
 {
 	int fd = memfd_create("region_io",
 			      MFD_CLOEXEC | MFD_ALLOW_SEALING | (o->huge ? MFD_HUGETLB : 0));
-	uint64_t start, added, gone;
-	pw_region_t *region;
-	int err;
 
 	if (fd < 0 || ftruncate(fd, (off_t)o->add) || fallocate(fd, 0, 0, (off_t)o->add) ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 		die("memfd", -errno);
+	return fd;
+}
+
+/* Memory is made first and handed over then: what is measured is the mount's part of it. */
+static void add(pw_t *pw, const struct options *o)
+{
+	int fd = make_memory(o);
+	uint64_t start, added, gone;
+	pw_region_t *region;
+	int err;
+
 	start = now_ns();
 	err = pw_import(pw, fd, 0, o->add, 0, &region);
 	if (err)
@@ -231,18 +241,37 @@ static void add(pw_t *pw, const struct options *o)
 	close(fd);
 }
 
+static void hold(pw_t *pw, const struct options *o)
+{
+	const struct timespec step = { .tv_nsec = 10000000 };
+	char go[4096], done[4096];
+	int fd = make_memory(o);
+	pw_region_t *region;
+	int err;
+
+	snprintf(go, sizeof(go), "%s/go", o->hold);
+	snprintf(done, sizeof(done), "%s/done", o->hold);
+	printf("/proc/%d/fd/%d\n", (int)getpid(), fd);
+	fflush(stdout);
+	while (access(go, F_OK))
+		nanosleep(&step, NULL);
+	err = pw_import(pw, fd, 0, o->add, 0, &region);
+	if (err)
+		die("pw_import", err);
+	err = open(done, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (err < 0)
+		die(done, -errno);
+	for (;;)
+		pause();
+}
+
 static const struct option longs[] = {
-	{ "plain", no_argument, NULL, 'p' },
-	{ "huge", no_argument, NULL, 'H' },
-	{ "read", no_argument, NULL, 'r' },
-	{ "random", no_argument, NULL, 'R' },
-	{ "block", required_argument, NULL, 'b' },
-	{ "depth", required_argument, NULL, 'd' },
-	{ "seconds", required_argument, NULL, 's' },
-	{ "size-mib", required_argument, NULL, 'S' },
-	{ "add", required_argument, NULL, 'a' },
-	{ "json", no_argument, NULL, 'j' },
-	{ NULL, 0, NULL, 0 },
+	{ "plain", no_argument, NULL, 'p' },	     { "huge", no_argument, NULL, 'H' },
+	{ "read", no_argument, NULL, 'r' },	     { "random", no_argument, NULL, 'R' },
+	{ "block", required_argument, NULL, 'b' },   { "depth", required_argument, NULL, 'd' },
+	{ "seconds", required_argument, NULL, 's' }, { "size-mib", required_argument, NULL, 'S' },
+	{ "add", required_argument, NULL, 'a' },     { "hold", required_argument, NULL, 'h' },
+	{ "json", no_argument, NULL, 'j' },	     { NULL, 0, NULL, 0 },
 };
 
 static bool parse(struct options *o, int argc, char **argv)
@@ -282,13 +311,16 @@ static bool parse(struct options *o, int argc, char **argv)
 		case 'a':
 			o->add = strtoul(optarg, NULL, 0);
 			break;
+		case 'h':
+			o->hold = optarg;
+			break;
 		default:
 			return false;
 		}
 	}
 	o->path = argv[optind];
-	return optind + 1 == argc && o->block && o->block <= o->size && o->depth &&
-	       o->depth <= DEPTH_MAX && o->seconds > 0;
+	return optind + 1 == argc && (o->add || !o->hold) && o->block && o->block <= o->size &&
+	       o->depth && o->depth <= DEPTH_MAX && o->seconds > 0;
 }
 
 int main(int argc, char **argv)
@@ -301,7 +333,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: region_io [--plain] [--huge] [--read] [--random] "
 			"[--block N] [--depth N (up to %u)]\n\t[--seconds S] "
-			"[--size-mib N] [--add N] [--json] FILE\n",
+			"[--size-mib N] [--add N [--hold DIR]] [--json] FILE\n",
 			DEPTH_MAX);
 		return 2;
 	}
@@ -309,7 +341,9 @@ int main(int argc, char **argv)
 		err = pw_open(&pw, o.path, 0);
 	if (err)
 		die(o.path, err);
-	if (o.add)
+	if (o.hold)
+		hold(pw, &o);
+	else if (o.add)
 		add(pw, &o);
 	else
 		move(pw, &o);

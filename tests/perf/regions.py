@@ -7,8 +7,10 @@ import contextlib
 import json
 import os
 import subprocess
+import tempfile
 
 import report
+import rows
 import stack
 
 Row = collections.namedtuple('Row', 'name write block depth')
@@ -19,6 +21,12 @@ ROWS = [Row(f'{op} {name} qd{depth}', op == 'write', block, depth)
         for op in ('write', 'read')]
 TARGETS = ('reg', 'pool', 'dev', 'wire')
 ADD_BYTES = 1 << 30
+# fio as it is: memory that nobody knows, memory of its own that is registered while it starts, and
+# the preloaded allocator
+FIO = {'malloc': ('malloc', False), 'mmapshared': ('mmapshared', True),
+       'mmaphuge': ('mmaphuge', True), 'preload': ('malloc', False)}
+FIO_DEPTH = 16
+FIO_BYTES = 64 << 20
 
 
 def busy_seconds():
@@ -67,9 +75,14 @@ class Regions:
                 '--seconds', str(self.options.seconds), '--size-mib', str(self.options.size_mib)]
         args += [] if row.write else ['--read']
         args += [] if target == 'reg' else ['--plain']
+        return self.counted(mount, lambda: region_io(self.options.build,
+                                                     os.path.join(mount.dir, 'f'), args))
+
+    def counted(self, mount, job):
+        """What @job() says, with the counters and CPU seconds that it took."""
         cpu, busy = self.pagewire.cpu_of(mount), busy_seconds()
         before = self.pagewire.stats_of(mount)
-        result = region_io(self.options.build, os.path.join(mount.dir, 'f'), args)
+        result = job()
         if 'error' in result:
             return result
         result['cpu'] = {k: v - cpu[k] for k, v in self.pagewire.cpu_of(mount).items()}
@@ -109,6 +122,47 @@ class Regions:
             order = order[1:] + order[:1]
         return [dict(summarize(row, samples[row.name]), rounds=samples[row.name])
                 for row in chosen]
+
+    def fio(self, kind, rw):
+        """One job of fio; its memory is registered between its mmap() and its first block."""
+        memory, shared = FIO[kind]
+        path = os.path.join(self.pagewire.dir, 'f')
+        args = rows.fio_args(rows.Row(kind, rw, 1 << 20, FIO_DEPTH, True, False), path,
+                             self.options.size_mib, self.options.seconds, False)
+        env = dict(os.environ)
+        holder = None
+        with tempfile.TemporaryDirectory(dir=self.bench.work) as meet:
+            if shared:
+                holder = subprocess.Popen(
+                    [os.path.join(self.options.build, 'tests/perf/region_io'), '--add',
+                     str(FIO_BYTES), '--hold', meet, path]
+                    + (['--huge'] if memory == 'mmaphuge' else []), stdout=subprocess.PIPE)
+                memory += ':' + holder.stdout.readline().decode().strip()
+                args += [f'--exec_prerun=touch {meet}/go; until [ -e {meet}/done ]; do '
+                         'sleep 0.02; done']
+            if kind == 'preload':
+                env['LD_PRELOAD'] = os.path.join(self.options.build,
+                                                 'libpagewire/libpagewire-alloc.so')
+                env['PAGEWIRE_ALLOC_MOUNT'] = self.pagewire.dir
+            try:
+                p = subprocess.run([*args, f'--mem={memory}'], stdin=subprocess.DEVNULL, env=env,
+                                   cwd=self.bench.work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   check=False, timeout=300)
+            finally:
+                if holder:
+                    holder.terminate()
+                    holder.wait()
+        text = p.stdout.decode(errors='replace')
+        return {'error': text.strip()[-300:]} if p.returncode else rows.parse_fio(text)
+
+    def run_fio(self):
+        with huge_pages(FIO_BYTES // (2 << 20)):
+            found = {}
+            for rw in ('write', 'read'):
+                for kind in FIO:
+                    found[f'{rw} 1M qd{FIO_DEPTH}, {kind}'] = self.counted(
+                        self.pagewire.mount, lambda k=kind, r=rw: self.fio(k, r))
+        return found
 
     def run_add(self):
         """How long a large region takes, and what of that the device alone would."""
@@ -179,6 +233,19 @@ def print_table(summaries):
     for s in summaries:
         for error in s['errors']:
             print(f'{s["row"]}: {error}')
+
+
+def print_fio(found):
+    print('fio as it is: MiB/s, copies per byte, CPU s per GiB of the client')
+    lines = []
+    for name, r in found.items():
+        if 'error' in r:
+            print(f'{name}: {r["error"]}')
+            continue
+        lines.append([name, report.number(r['mib_s'], 1),
+                      report.number(report.copied_of([r], 'client')),
+                      report.number(report.cpu_per_gib_of([r], 'client'))])
+    report.print_table(['fio', 'MiB/s', 'copies', 'client'], lines)
 
 
 def print_add(best):
