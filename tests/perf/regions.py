@@ -146,8 +146,8 @@ class Regions:
                 env['PAGEWIRE_ALLOC_MOUNT'] = self.pagewire.dir
             try:
                 p = subprocess.run([*args, f'--mem={memory}'], stdin=subprocess.DEVNULL, env=env,
-                                   cwd=self.bench.work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   check=False, timeout=300)
+                                   cwd=self.bench.work, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, check=False, timeout=300)
             finally:
                 if holder:
                     holder.terminate()
