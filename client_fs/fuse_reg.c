@@ -119,13 +119,15 @@ bool pwc_reg_find(struct pwc_regions *t, const struct fuse_uring_ent_in_out *ent
 	if (ent->flags & FUSE_URING_ENT_REG_SG) {
 		if (!len || !arg || arg > FUSE_URING_REG_MAX_SEGS)
 			return false;
+		hit.listed = true;
 		hit.nr_runs = (uint32_t)arg;
 		if (take_list(hit.region, list, hit.nr_runs, v) != len)
 			return false;
 	} else {
-		hit.mem = pwc_region_mem(hit.region, arg, len);
-		if (!hit.mem)
+		*v = (struct iovec){ pwc_region_mem(hit.region, arg, len), len };
+		if (!v->iov_base)
 			return false;
+		hit.nr_runs = 1;
 	}
 	*ret = hit;
 	return true;

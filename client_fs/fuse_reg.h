@@ -67,8 +67,8 @@ void pwc_reg_fini(struct pwc_reg *reg);
 /* Where the payload of a request is. */
 struct pwc_reg_hit {
 	struct pwc_region *region;
-	uint8_t *mem; /* all of it, when there is one run; else NULL */
-	uint32_t nr_runs; /* else */
+	uint32_t nr_runs;
+	bool listed; /* the kernel told them in a list */
 };
 
 /**
@@ -76,7 +76,7 @@ struct pwc_reg_hit {
  * @ent:  flags have FUSE_URING_ENT_REG
  * @len:  bytes that the request moves
  * @list: where a list of runs would be, in memory that nobody else writes to
- * @v:    where it is put as the addresses of its runs, FUSE_URING_REG_MAX_SEGS of them
+ * @v:    where its runs are put, FUSE_URING_REG_MAX_SEGS at most
  *
  * Return: true, @ret is set, and every run lies in its region; false: the kernel does not make
  * sense.

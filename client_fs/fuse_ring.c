@@ -204,17 +204,11 @@ static bool take_region(struct pwc_entry *e)
 	r->region = hit.region;
 	pwc_region_hold(r->region);
 	ring->reg_hits++;
-	if (hit.nr_runs) {
-		ring->reg_lists++;
-		e->runs = (struct pw_runs){ v, hit.nr_runs };
-		r->runs = &e->runs;
-		r->out_max = write ? r->out_max : len;
-	} else if (write) {
-		r->in = hit.mem;
-	} else {
-		r->out = hit.mem;
+	ring->reg_lists += hit.listed;
+	e->runs = (struct pw_runs){ v, hit.nr_runs };
+	r->runs = &e->runs;
+	if (!write)
 		r->out_max = len;
-	}
 	return true;
 }
 

@@ -115,7 +115,7 @@ static int check_handle(const struct fuse_ioctl_in *in, uint32_t dir)
 }
 
 static int check_io(struct pwc_req *r, const struct pw_region_io *io,
-		    struct pwc_region **ret_region, uint8_t **ret_mem)
+		    struct pwc_region **ret_region)
 {
 	struct pwc_region *region;
 	int err = check_handle(r->op_in, io->dir);
@@ -129,8 +129,8 @@ static int check_io(struct pwc_req *r, const struct pw_region_io *io,
 		r->sh->regions.refused_io++;
 		return -ENXIO;
 	}
-	*ret_mem = pwc_region_mem(region, io->region_off, io->len);
-	if (!*ret_mem) {
+	r->one = (struct iovec){ pwc_region_mem(region, io->region_off, io->len), io->len };
+	if (!r->one.iov_base) {
 		r->sh->regions.refused_io++;
 		return -EFAULT;
 	}
@@ -143,12 +143,12 @@ static void io_start(struct pwc_req *r)
 	const struct fuse_ioctl_in *in = r->op_in;
 	struct pwc_region *region;
 	struct pw_region_io io = { 0 };
-	struct pwc_data d = { .len = 0 };
+	struct pwc_data d = { .mem = r->out };
 	int err = -EINVAL;
 
 	if (r->in_len == sizeof(io)) {
 		memcpy(&io, r->in, sizeof(io));
-		err = check_io(r, &io, &region, &d.mem);
+		err = check_io(r, &io, &region);
 	}
 	if (err || !io.len) {
 		end(r, err, 0, 0);
@@ -158,6 +158,8 @@ static void io_start(struct pwc_req *r)
 	d.len = io.len;
 	r->region = region;
 	pwc_region_hold(region);
+	r->one_run = (struct pw_runs){ &r->one, 1 };
+	d.runs = r->runs = &r->one_run;
 	if (io.dir == PW_REGION_READ) {
 		err = pwc_op_read_send(r, &d, on_read);
 	} else {

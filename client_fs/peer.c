@@ -75,8 +75,12 @@ static void runs_post(struct pwc_peer *p, struct pwc_call *c)
 
 	p->stats.runs[can]++;
 	c->gathered = can == PW_GATHER_OK;
-	if (c->gathered && n) {
+	if (c->gathered && n && c->runs->nr == 1) {
+		c->send.payload = c->runs->v->iov_base;
+	} else if (c->gathered && n) {
 		c->send.runs = c->runs;
+	} else if (c->gathered && c->runs->nr == 1) {
+		c->send.answer = c->runs->v->iov_base;
 	} else if (c->gathered) {
 		c->send.answer = NULL;
 		c->send.answer_max = 0;
@@ -434,6 +438,12 @@ static struct pwc_slot *answer_slot(struct pwc_peer *p, const struct pw_cmd *cmd
 	return s;
 }
 
+/* Where an answer lands that has one piece. */
+static void *out_of(const struct pwc_call *c)
+{
+	return c->runs && c->gathered ? c->runs->v->iov_base : c->out;
+}
+
 static void *on_payload(struct pw_conn *conn, const struct pw_cmd *cmd)
 {
 	struct pwc_peer *p = pw_conn_owner(conn);
@@ -441,7 +451,7 @@ static void *on_payload(struct pw_conn *conn, const struct pw_cmd *cmd)
 
 	if (!s || cmd->payload_len > s->call->out_max)
 		return NULL;
-	return s->call->out;
+	return out_of(s->call);
 }
 
 static const struct pw_runs *on_runs(struct pw_conn *conn, const struct pw_cmd *cmd)
@@ -449,7 +459,8 @@ static const struct pw_runs *on_runs(struct pw_conn *conn, const struct pw_cmd *
 	struct pwc_peer *p = pw_conn_owner(conn);
 	struct pwc_slot *s = answer_slot(p, cmd);
 
-	if (!s || !s->call->runs || !s->call->gathered || cmd->payload_len > s->call->out_max)
+	if (!s || !s->call->runs || !s->call->gathered || s->call->runs->nr == 1 ||
+	    cmd->payload_len > s->call->out_max)
 		return NULL;
 	return s->call->runs;
 }
@@ -462,10 +473,11 @@ static void *guess_payload(struct pw_conn *conn, uint32_t *ret_len)
 	if (pw_list_empty(&p->posted))
 		return NULL;
 	c = pw_list_first(&p->posted, struct pwc_call, node);
-	if (!c->out_max || p->slots[c->slot].answered || (c->runs && c->gathered))
+	if (!c->out_max || p->slots[c->slot].answered ||
+	    (c->runs && c->gathered && c->runs->nr > 1))
 		return NULL;
 	*ret_len = c->out_max;
-	return c->out;
+	return out_of(c);
 }
 
 static void on_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *payload)

@@ -30,7 +30,8 @@ struct pwc_call {
 	bool out_direct; /* @out is memory of an application: pw_send.answer_direct */
 	/* NULL; or the payload lies in these runs, or the answer's is to land there if the request
 	 * has none. They have as many bytes as the payload, or @out_max; borrowed until done. Where
-	 * the connection cannot do that, it is brought together in @spare, or in @out. */
+	 * the connection cannot do that (it may be one run of memory that its device does not
+	 * know), they are copied: by way of @spare, or of @out. */
 	const struct pw_runs *runs;
 	void *spare;
 	/* Set by the peer */

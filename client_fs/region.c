@@ -155,7 +155,7 @@ static int complain(char *why, size_t len, int err, const char *fmt, ...)
 
 static void announce(struct pwc_region *r)
 {
-	int err = pw_mem_announce(r->base, r->len);
+	int err = pw_mem_announce_optional(r->base, r->len);
 
 	/* UNTESTED: there is room for as many as the table has. Payloads travel all the same. */
 	if (err)

@@ -49,12 +49,13 @@ struct pwc_req {
 	uint32_t in_len;
 	uint8_t *out; /* where the answer goes; may be the same memory as @in */
 	uint32_t out_max;
-	/* Held until the answer: @in of a WRITE, @out of a READ lies there, or what an IOCTL moves;
-	 * NULL: none of this request's payload does. */
+	/* Held until the answer: what a READ, WRITE or IOCTL moves lies there; NULL: it does not */
 	struct pwc_region *region;
-	/* Where in @region it lies, if in more than one piece; borrowed until the answer. @in or
-	 * @out is memory of its size then, with nothing in it. NULL: it has one piece. */
+	/* Where in @region it lies; @in of a WRITE and @out of a READ are memory of its size then,
+	 * with nothing in it. Borrowed until the answer; NULL without a region. */
 	const struct pw_runs *runs;
+	struct iovec one; /* of an IOCTL */
+	struct pw_runs one_run;
 
 	bool calling; /* the call is out */
 	bool interrupted; /* its caller has a signal: see shard.c */

@@ -86,20 +86,35 @@ static void use_regions(struct pwc_shard *sh)
 	if (!err)
 		err = pwc_ring_use_regions(&sh->ring, &sh->regions);
 	if (err)
-		pw_log_warn("mount %s: the kernel is not told of registered buffers, %s",
-			    sh->o->dir, pw_err_text(err));
+		snprintf(sh->no_regions, sizeof(sh->no_regions),
+			 "the kernel was not told of them: %s", pw_err_text(err));
 	else
 		sh->regions.kernel = &sh->reg.kernel;
 }
 
+static void find_regions(struct pwc_shard *sh)
+{
+	sh->no_regions[0] = '\0';
+	if (sh->o->zc == PWC_ZC_OFF)
+		snprintf(sh->no_regions, sizeof(sh->no_regions), "switched off by zc=off");
+	else if (!sh->use_ring)
+		snprintf(sh->no_regions, sizeof(sh->no_regions),
+			 "it takes FUSE over io_uring (%s)", sh->no_ring);
+	else if (!(sh->mnt.flags & FUSE_URING_REG_FD))
+		snprintf(sh->no_regions, sizeof(sh->no_regions),
+			 "it takes a kernel with registered regions (see kernel/README.md)");
+	else
+		use_regions(sh);
+}
+
 static void serve(struct pwc_shard *sh)
 {
-	if (sh->use_ring && sh->mnt.flags & FUSE_URING_REG_FD)
-		use_regions(sh);
+	find_regions(sh);
 	if (sh->o->zc == PWC_ZC_REQUIRE && !sh->regions.kernel) {
 		pwc_shard_fail(sh, PW_EXIT_ERROR,
 			       "zc=require: this kernel does not find registered buffers by "
-			       "itself; with zc=auto pw_pread() and pw_pwrite() use them");
+			       "itself: %s; with zc=auto pw_pread() and pw_pwrite() use them",
+			       sh->no_regions);
 		return;
 	}
 	pw_sm_move(&sh->sm, PWC_SHARD_SERVING, sh->use_ring);
@@ -165,7 +180,11 @@ bool pwc_shard_prepare_ring(struct pwc_shard *sh)
 	struct pwc_ring_opts o = {
 		.nr_queues = sh->nr_queues,
 		.depth = sh->depth,
-		.bufpool = sh->mnt.kernel_flags & FUSE_HAS_IO_URING_BUFPOOL,
+		/* What lies in a region has no buffer of a pool; an entry always has one, should it
+		 * have to be copied after all. */
+		.bufpool = sh->mnt.kernel_flags & FUSE_HAS_IO_URING_BUFPOOL &&
+			   (sh->o->zc == PWC_ZC_OFF ||
+			    !(sh->mnt.kernel_flags & FUSE_URING_REG_FD)),
 	};
 	int err;
 

@@ -85,6 +85,7 @@ struct pwc_shard {
 	uint32_t nr_queues, depth; /* of the ring; 0: none */
 	bool use_ring; /* decided at INIT; false also after a fallback */
 	char no_ring[160]; /* why there is none; "" while there is one */
+	char no_regions[240]; /* why the kernel does not find regions by itself; "" if it does */
 
 	struct pwc_interrupts interrupts;
 	/* UNMOUNTING: patience with the last users; STOPPING: looks what is left */

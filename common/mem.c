@@ -3,18 +3,21 @@
 #include "common/mem.h"
 
 #include <errno.h>
+#include <stdio.h>
+
+#include "common/err.h"
 
 static struct pw_mem_area areas[PW_MEM_MAX_AREAS];
 static struct pw_list users = PW_LIST_INIT(users); /* pw_mem_user.node */
 
-int pw_mem_announce(void *base, size_t len)
+static int announce(const struct pw_mem_area *a)
 {
 	struct pw_list *pos;
 
 	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
 		if (areas[i].base)
 			continue;
-		areas[i] = (struct pw_mem_area){ .base = base, .len = len };
+		areas[i] = *a;
 		pw_list_for_each(pos, &users) {
 			struct pw_mem_user *u = pw_list_entry(pos, struct pw_mem_user, node);
 
@@ -23,6 +26,23 @@ int pw_mem_announce(void *base, size_t len)
 		return 0;
 	}
 	return -ENOSPC;
+}
+
+int pw_mem_announce(void *base, size_t len)
+{
+	return announce(&(struct pw_mem_area){ .base = base, .len = len });
+}
+
+int pw_mem_announce_optional(void *base, size_t len)
+{
+	return announce(&(struct pw_mem_area){ .base = base, .len = len, .optional = true });
+}
+
+void pw_mem_note(uint32_t idx, const char *who, int err)
+{
+	areas[idx].why[0] = '\0';
+	if (err)
+		snprintf(areas[idx].why, sizeof(areas[idx].why), "%s: %s", who, pw_err_text(err));
 }
 
 void pw_mem_withdraw(void *base)

@@ -5,7 +5,7 @@
  * Its owner announces an area when it has mapped it and withdraws it before it unmaps it. An RDMA
  * device registers the areas when it is first used, and those that are announced later then; it
  * gives a registration back when its area is withdrawn: no payload of it may be under way. Other
- * transports do not care. A payload that lies in no area still travels, by way of a copy.
+ * transports do not care. A payload that lies in no area still travels, registered for itself.
  * Thread: one, that of the loop with the connections.      Allocates: never.
  */
 #ifndef PW_MEM_H
@@ -18,10 +18,14 @@
 struct pw_mem_area {
 	uint8_t *base; /* borrowed until it is withdrawn; NULL: this place is free */
 	size_t len; /* bytes */
+	/* Of somebody else: who cannot register it goes on without. Payloads there are copied. */
+	bool optional;
+	char why[96]; /* "rxe0: out of memory": did not register it; "": who tried last did */
 };
 
 /* Return: 0; -ENOSPC more than PW_MEM_MAX_AREAS. */
 int pw_mem_announce(void *base, size_t len);
+int pw_mem_announce_optional(void *base, size_t len);
 /* What was never announced is ignored. */
 void pw_mem_withdraw(void *base);
 
@@ -35,6 +39,9 @@ struct pw_mem_user {
 void pw_mem_user_add(struct pw_mem_user *u, void (*announced)(struct pw_mem_user *, uint32_t),
 		     void (*withdrawn)(struct pw_mem_user *, uint32_t));
 void pw_mem_user_del(struct pw_mem_user *u);
+
+/* For those who keep registrations: @who has none of it, or 0: has one (now). */
+void pw_mem_note(uint32_t idx, const char *who, int err);
 
 /* @idx < PW_MEM_MAX_AREAS; its base may be NULL. */
 const struct pw_mem_area *pw_mem_area(uint32_t idx);

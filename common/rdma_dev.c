@@ -60,7 +60,7 @@ static int area_register_as(struct pw_rdma_pd *pd, struct pw_rdma_area *a,
 	return 0;
 }
 
-static int area_register(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_mem_area *m)
+static int area_try(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_mem_area *m)
 {
 	uint64_t limit = PW_MIN(pd->dev->attr.max_mr_size, PIECE_MAX);
 	size_t piece;
@@ -76,6 +76,19 @@ static int area_register(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_me
 		/* smaller pieces would be the same */
 		if (m->len <= piece / 2)
 			return err;
+	}
+	return err;
+}
+
+static int area_register(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_mem_area *m)
+{
+	int err = area_try(pd, idx, m);
+
+	pw_mem_note(idx, pd->dev->name, err);
+	if (err && m->optional) {
+		pw_log_warn("%s: %zu bytes of memory of a program are not registered (%s): "
+			    "payloads there are copied", pd->dev->name, m->len, pw_err_text(err));
+		err = 0;
 	}
 	return err;
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # timeout: 180
 #
-# The FUSE ring of Linux 7.3 keeps the payloads of a queue in a pool: any entry may get any buffer.
+# The FUSE ring of Linux 7.3 keeps the payloads of a queue in a pool: any entry may get any buffer
+# (unless the kernel finds registered regions: then each entry has its own).
 # Requests of all sizes at once, more than a queue has entries, and contents that are compared.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/../host/lib/mounts.sh"
@@ -10,7 +11,7 @@ requires root ring /dev/fuse fio
 
 ring_switch on
 start_node n store=memory memory=512MiB
-start_client c "$TMPDIR/mnt" io_uring=on,queue_depth=8
+start_client c "$TMPDIR/mnt" io_uring=on,queue_depth=8,zc=off
 same bufpool "$(client_says c status fuse form)" "form of the ring"
 same 8 "$(client_says c status fuse depth)" "depth of a queue"
 same "$(getconf _NPROCESSORS_CONF)" "$(client_says c status fuse queues)" "queues"

@@ -30,6 +30,17 @@ static void finish_calls(void)
 		fail_msg("client: '%s', node: '%s'", client.why, node.why);
 }
 
+static void forget(void)
+{
+	side_close(&client, -ECANCELED);
+	side_close(&node, -ECANCELED);
+	client.connected = client.closed = node.connected = node.closed = false;
+	client.nr_sent = client.nr_done = client.nr_failed = 0;
+	node.nr_sent = node.nr_done = node.nr_failed = 0;
+	client.nr_msgs = node.nr_msgs = 0;
+	rig_nr_answered = rig_nr_calls;
+}
+
 static void connect_with_runs(uint32_t nr)
 {
 	rig_connect_pair();
@@ -188,6 +199,31 @@ static void test_runs__that_it_cannot_gather(void **state)
 	free(p);
 }
 
+/* Memory of a program that the device does not take is a program's problem, and no connection's. */
+static void test_optional_area__that_is_not_registered(void **state)
+{
+	uint8_t *p = aligned_alloc(4096, 8192);
+	struct iovec v = { p, 8192 };
+	struct pw_runs runs = { &v, 1 };
+	uint32_t idx = 0;
+
+	assert_non_null(p);
+	connect_with_runs(0);
+	fake_opts.max_mr = fake_count(FAKE_MR);
+	assert_int_equal(pw_mem_announce_optional(p, 8192), 0);
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_UNREGISTERED);
+	assert_non_null(pw_mem_find(p, 8192, &idx));
+	assert_string_equal(pw_mem_area(idx)->why, "fake0: out of memory");
+	fake_opts.max_mr = 65536;
+	/* the next connection tries it again */
+	forget();
+	connect_with_runs(0);
+	assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_OK);
+	assert_string_equal(pw_mem_area(idx)->why, "");
+	pw_mem_withdraw(p);
+	free(p);
+}
+
 /* As many requests as the queue has room for are too many. */
 static void test_runs__more_than_the_queue_takes(void **state)
 {
@@ -211,17 +247,6 @@ static void test_runs__more_than_the_queue_takes(void **state)
 	assert_int_equal(rig_nr_gathered, 4 * (RIG_SLOTS - 1));
 	assert_int_equal(fake_stats.sq_full, 0);
 	assert_int_equal(side_stats(&client).copied_bytes, 0);
-}
-
-static void forget(void)
-{
-	side_close(&client, -ECANCELED);
-	side_close(&node, -ECANCELED);
-	client.connected = client.closed = node.connected = node.closed = false;
-	client.nr_sent = client.nr_done = client.nr_failed = 0;
-	node.nr_sent = node.nr_done = node.nr_failed = 0;
-	client.nr_msgs = node.nr_msgs = 0;
-	rig_nr_answered = rig_nr_calls;
 }
 
 static bool both_closed(void)
@@ -255,6 +280,7 @@ int main(void)
 		TEST(test_runs__longer_than_a_message_of_the_device),
 		TEST(test_runs__in_several_registrations),
 		TEST(test_runs__that_it_cannot_gather),
+		TEST(test_optional_area__that_is_not_registered),
 		TEST(test_runs__more_than_the_queue_takes),
 		TEST(test_queue_pair_breaks__among_runs),
 	};
