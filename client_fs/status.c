@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client_fs/fuse_stats.h"
 #include "client_fs/ops.h"
 #include "client_fs/rail.h"
 #include "client_fs/shard.h"
@@ -22,7 +23,12 @@ static const char *const fallback_names[PWC_NR_FALLBACKS] = {
 	[PWC_FALLBACK_EARLY] = "not_on_ring",
 };
 
-#define ONE_COPY "buffers of applications are not registered: one copy, by the kernel"
+static const char *const gather_names[PW_GATHER_NR] = {
+	[PW_GATHER_OK] = "direct",
+	[PW_GATHER_NEVER] = "not_by_this_transport",
+	[PW_GATHER_UNREGISTERED] = "not_registered_with_the_device",
+	[PW_GATHER_TOO_MANY] = "more_pieces_than_the_device_takes",
+};
 
 static json_t *num(uint64_t n)
 {
@@ -167,6 +173,25 @@ static json_t *fuse_json(const struct pwc_shard *sh)
 	return j;
 }
 
+/* Why bytes are copied between programs and this daemon. */
+static void set_path_reason(json_t *j, const struct pwc_shard *sh)
+{
+	char text[512];
+
+	if (!sh->use_ring)
+		snprintf(text, sizeof(text), "%s", sh->no_ring);
+	else if (!sh->regions.kernel)
+		snprintf(text, sizeof(text), "one copy, by the kernel, which does not find "
+			 "registered buffers by itself: %s", sh->no_regions);
+	else if (!sh->regions.nr)
+		snprintf(text, sizeof(text), "buffers of applications are not registered: one "
+			 "copy, by the kernel");
+	else
+		snprintf(text, sizeof(text), "what lies in registered buffers is not copied, all "
+			 "else once, by the kernel: `pagewire buffers` counts both");
+	json_object_set_new(j, "path_reason", json_string(text));
+}
+
 json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs *space)
 {
 	json_t *j = json_object(), *errors = json_array(), *nodes = json_array();
@@ -193,8 +218,7 @@ json_t *pwc_status_json(const struct pwc_shard *sh, const struct pw_body_statfs 
 	json_object_set_new(j, "transport_reason",
 			    json_string(pwc_peer_no_rdma(sh->peer)));
 	json_object_set_new(j, "path", json_string(path_names[!sh->use_ring]));
-	json_object_set_new(j, "path_reason",
-			    json_string(sh->use_ring ? ONE_COPY : sh->no_ring));
+	set_path_reason(j, sh);
 	json_object_set_new(j, "fuse", fuse_json(sh));
 	json_object_set_new(j, "nodes", nodes);
 	json_object_set_new(j, "space", space_json(space));
@@ -236,10 +260,20 @@ static json_t *paths_json(const struct pwc_stats *st)
 	return j;
 }
 
-static json_t *regions_json(const struct pwc_regions *t, const struct pwc_ring *ring,
-			    const struct pwc_peer_stats *peer)
+static json_t *gathers_json(const struct pwc_peer_stats *peer)
 {
 	json_t *j = json_object();
+
+	for (uint32_t i = 0; i < PW_GATHER_NR; i++)
+		json_object_set_new(j, gather_names[i], num(peer->runs[i]));
+	return j;
+}
+
+static json_t *regions_json(const struct pwc_shard *sh, const struct pwc_peer_stats *peer)
+{
+	const struct pwc_regions *t = &sh->regions;
+	const struct pwc_ring *ring = &sh->ring;
+	json_t *j = json_object(), *misses;
 
 	json_object_set_new(j, "count", num(t->nr));
 	json_object_set_new(j, "bytes", num(t->bytes));
@@ -251,14 +285,21 @@ static json_t *regions_json(const struct pwc_regions *t, const struct pwc_ring *
 	json_object_set_new(j, "in_kernel", json_boolean(t->kernel));
 	json_object_set_new(j, "hits", num(ring->reg_hits));
 	json_object_set_new(j, "hits_in_runs", num(ring->reg_lists));
-	json_object_set_new(j, "copied_in_runs", num(peer->runs_copied));
 	json_object_set_new(j, "misses", num(ring->reg_misses));
+	json_object_set_new(j, "kernel_why", json_string(sh->no_regions));
+	misses = t->kernel ? pwc_fuse_stats_read(sh->mnt.info.minor) : NULL;
+	json_object_set_new(j, "misses_by_reason", misses ? misses : json_null());
+	/* what lies in regions, on its way between here and the node: copied but for "direct" */
+	json_object_set_new(j, "transport", gathers_json(peer));
+	json_object_set_new(j, "copied_in_runs", num(peer->runs_copied));
 	return j;
 }
 
 static json_t *region_json(const struct pwc_region *r)
 {
 	bool refused = r->t->kernel && r->kernel_err;
+	uint32_t area;
+	const struct pw_mem_area *m = r->base ? pw_mem_find(r->base, r->len, &area) : NULL;
 	json_t *j = json_object();
 
 	json_object_set_new(j, "id", num(r->id));
@@ -270,6 +311,7 @@ static json_t *region_json(const struct pwc_region *r)
 	json_object_set_new(j, "in_kernel", json_boolean(r->in_kernel));
 	json_object_set_new(j, "kernel_why",
 			    json_string(refused ? pw_err_text(r->kernel_err) : ""));
+	json_object_set_new(j, "transport_why", json_string(m ? m->why : ""));
 	json_object_set_new(j, "users", num(r->users));
 	json_object_set_new(j, "reads", num(r->reads));
 	json_object_set_new(j, "writes", num(r->writes));
@@ -284,7 +326,7 @@ json_t *pwc_regions_json(const struct pwc_shard *sh)
 	struct pwc_peer_stats peer;
 
 	pwc_peer_get_stats(sh->peer, &peer);
-	j = regions_json(&sh->regions, &sh->ring, &peer);
+	j = regions_json(sh, &peer);
 	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++)
 		if (sh->regions.region[i].sm.state != PWC_REGION_FREE)
 			json_array_append_new(list, region_json(&sh->regions.region[i]));
@@ -340,7 +382,7 @@ json_t *pwc_stats_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "requests", requests_json(st));
 	json_object_set_new(j, "paths", paths_json(st));
 	set_copies(j, sh, &peer);
-	json_object_set_new(j, "regions", regions_json(&sh->regions, &sh->ring, &peer));
+	json_object_set_new(j, "regions", regions_json(sh, &peer));
 	for (uint32_t i = 0; i < PWC_NR_FALLBACKS; i++)
 		json_object_set_new(fallbacks, fallback_names[i], num(st->fallbacks[i]));
 	json_object_set_new(j, "fallbacks", fallbacks);

@@ -28,6 +28,13 @@ static void program_of(uint64_t pid, char *ret, size_t len)
 	fclose(f);
 }
 
+/* Of memory that nobody wants to lock. */
+static const char *advice(const char *why)
+{
+	return strstr(why, "out of memory") ? " (raise the client's limit of locked memory: ulimit "
+					      "-l, LimitMEMLOCK=)" : "";
+}
+
 static void show_region(const json_t *r)
 {
 	char size[PWC_HUMAN_LEN], rd[PWC_HUMAN_LEN], wr[PWC_HUMAN_LEN], name[32];
@@ -47,7 +54,63 @@ static void show_region(const json_t *r)
 	       pwc_human_bytes(pwc_json_number(r, "written_bytes"), wr),
 	       (unsigned long long)pwc_json_number(r, "users"));
 	if (*why)
-		printf("      for pw_pread() and pw_pwrite() only: %s\n", why);
+		printf("      for pw_pread() and pw_pwrite() only, the kernel has not taken it: "
+		       "%s%s\n", why, advice(why));
+	why = pwc_json_text(r, "transport_why");
+	if (*why)
+		printf("      copied once by the client, the device has not registered it: %s%s\n",
+		       why, advice(why));
+}
+
+/* What is not in a region, or not as it has to be: the kernel copies it. */
+static void show_misses(const json_t *m)
+{
+	static const struct {
+		const char *name, *text;
+	} reasons[] = {
+		{ "unregistered", "in no region: take memory from pw_alloc(), pw_import() or "
+				  "libpagewire-alloc.so" },
+		{ "mixed", "partly in a region: keep each read and write within one region" },
+		{ "runs", "in more pieces than 256: use fewer and larger ones" },
+		{ "inactive", "in a region that was about to begin or end" },
+		{ "rdonly", "reads into a region that cannot be written" },
+		{ "nomem", "the kernel had no memory for a list of pieces" },
+	};
+	const json_t *by = json_object_get(m, "misses_by_reason");
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		uint64_t nr = pwc_json_number(by, reasons[i].name);
+
+		if (nr)
+			printf("    %llu %s\n", (unsigned long long)nr, reasons[i].text);
+	}
+}
+
+/* What the client had to copy, as its transport could not take it from where it lies. */
+static void show_copies(const json_t *m)
+{
+	static const struct {
+		const char *name, *text;
+	} reasons[] = {
+		{ "not_registered_with_the_device", "in memory that the RDMA device has not "
+						    "registered (see the regions below)" },
+		{ "more_pieces_than_the_device_takes", "in more pieces than the RDMA device takes "
+						       "at once: use fewer and larger ones" },
+		{ "not_by_this_transport", "that this transport does not take from where it is" },
+	};
+	const json_t *by = json_object_get(m, "transport");
+	char size[PWC_HUMAN_LEN];
+
+	if (!pwc_json_number(m, "copied_in_runs"))
+		return;
+	printf("  the client has copied %s of what lies in regions\n",
+	       pwc_human_bytes(pwc_json_number(m, "copied_in_runs"), size));
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		uint64_t nr = pwc_json_number(by, reasons[i].name);
+
+		if (nr)
+			printf("    %llu requests %s\n", (unsigned long long)nr, reasons[i].text);
+	}
 }
 
 static void show_mount(const json_t *m)
@@ -59,14 +122,16 @@ static void show_mount(const json_t *m)
 	       pwc_human_bytes(pwc_json_number(m, "bytes"), have),
 	       pwc_human_bytes(pwc_json_number(m, "max_bytes"), max));
 	if (json_is_true(json_object_get(m, "in_kernel")))
-		printf("  the kernel found %llu requests in them (%llu in several runs), %llu were "
-		       "elsewhere\n",
+		printf("  the kernel found %llu requests in them (%llu in several pieces), and "
+		       "copied %llu\n",
 		       (unsigned long long)pwc_json_number(m, "hits"),
 		       (unsigned long long)pwc_json_number(m, "hits_in_runs"),
 		       (unsigned long long)pwc_json_number(m, "misses"));
 	else
-		printf("  this kernel does not find them by itself: pw_pread() and pw_pwrite() use "
-		       "them\n");
+		printf("  for pw_pread() and pw_pwrite() only, the kernel does not find them by "
+		       "itself: %s\n", pwc_json_text(m, "kernel_why"));
+	show_misses(m);
+	show_copies(m);
 	if (pwc_json_number(m, "refused") + pwc_json_number(m, "refused_requests"))
 		printf("  refused: %llu regions, %llu requests\n",
 		       (unsigned long long)pwc_json_number(m, "refused"),
