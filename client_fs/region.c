@@ -241,6 +241,11 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 		return complain(why, why_len, -EINVAL,
 				"not a memfd: take memory from "
 				"memfd_create() or pw_alloc()");
+	if (~seals & (F_SEAL_SHRINK | F_SEAL_GROW) && seals & F_SEAL_SEAL)
+		return complain(why, why_len, -EPERM,
+				"the file cannot be sealed, so its pages could go away: take "
+				"a memfd with MFD_ALLOW_SEALING (and MFD_HUGETLB), not a file of "
+				"tmpfs or hugetlbfs");
 	if (~seals & (F_SEAL_SHRINK | F_SEAL_GROW))
 		return complain(why, why_len, -EPERM,
 				"the memfd can change its size: create it "

@@ -9,6 +9,14 @@
  * request and every transport have let go. Ids are small and reused; a key that cannot be guessed
  * goes with each, so that who is not told of a region cannot name it.
  *
+ * Files that cannot be sealed (of tmpfs and hugetlbfs, a memfd with F_SEAL_SEAL and no more) are
+ * refused, although the kernel could watch over them (REG_ACTIVATE: a region begins when the devices
+ * have its pages, and fails if one was replaced meanwhile). That is true for one moment and one
+ * device. Afterwards their owner can truncate them, and a copy here is a signal to this process;
+ * or punch a page, and a socket, which sends by address, or a device that is connected to later, has
+ * another page than the kernel, which finds the old one in buffers that io_uring has fixed: wrong
+ * bytes, and no error.
+ *
  * What an application does to its memory harms only itself. The file cannot shrink, its pages
  * cannot be punched out (both sealed) and are all there before the region begins, so that nothing
  * here meets a page that is missing. Bytes that change while a request is under way arrive with

@@ -189,7 +189,9 @@ static void test_add__says_what_to_do_with_a_file_that_is_not_as_it_should_be(vo
 	refused(file(LEN, SIZE_SEALS | F_SEAL_WRITE, true), 0, LEN, -EPERM, "against writing");
 	refused(file(LEN, SIZE_SEALS | F_SEAL_SEAL, true), 0, LEN, -EPERM, "F_SEAL_SEAL");
 	refused(file(LEN, SIZE_SEALS, false), 0, LEN, -EINVAL, "fallocate");
-	assert_int_equal(t.refused, 7);
+	refused(file(LEN, F_SEAL_SEAL, true), 0, LEN, -EPERM, "cannot be sealed");
+	refused(file(LEN, F_SEAL_SHRINK | F_SEAL_SEAL, true), 0, LEN, -EPERM, "cannot be sealed");
+	assert_int_equal(t.refused, 9);
 }
 
 static void test_add__ranges_are_checked_without_overflow(void **state)
