@@ -53,6 +53,11 @@ static int do_reg(void *owner, struct pwc_region *r)
 		.id = r->id,
 	};
 
+	/* found by where it is mapped, here and there */
+	if (r->dmabuf) {
+		cmd.flags = FUSE_URING_REG_F_DMABUF;
+		cmd.uaddr = (uintptr_t)r->base;
+	}
 	return submit(owner, r, FUSE_IO_URING_CMD_REG_FD, &cmd);
 }
 

@@ -23,6 +23,7 @@
 #define FUSE_URING_REG_MAX_SEGS 256u
 #define FUSE_IO_URING_CMD_REG_FD 64u
 #define FUSE_IO_URING_CMD_UNREG_FD 65u
+#define FUSE_URING_REG_F_DMABUF (1u << 1)
 
 struct fuse_uring_reg_seg {
 	uint64_t off; /* in the region */

@@ -205,7 +205,7 @@ static bool take_region(struct pwc_entry *e)
 	pwc_region_hold(r->region);
 	ring->reg_hits++;
 	ring->reg_lists += hit.listed;
-	e->runs = (struct pw_runs){ v, hit.nr_runs };
+	e->runs = (struct pw_runs){ v, hit.nr_runs, hit.region->dmabuf };
 	r->runs = &e->runs;
 	if (!write)
 		r->out_max = len;

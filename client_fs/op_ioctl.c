@@ -158,7 +158,7 @@ static void io_start(struct pwc_req *r)
 	d.len = io.len;
 	r->region = region;
 	pwc_region_hold(region);
-	r->one_run = (struct pw_runs){ &r->one, 1 };
+	r->one_run = (struct pw_runs){ &r->one, 1, region->dmabuf };
 	d.runs = r->runs = &r->one_run;
 	if (io.dir == PW_REGION_READ) {
 		err = pwc_op_read_send(r, &d, on_read);

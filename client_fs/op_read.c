@@ -42,7 +42,6 @@ int pwc_op_read_send(struct pwc_req *r, const struct pwc_data *d, pwc_call_done_
 	cmd->io.cred = (struct pw_cred){ r->uid, r->gid };
 	r->call.out = d->mem;
 	r->call.out_max = len;
-	r->call.out_direct = r->region;
 	r->call.runs = d->runs;
 	pwc_req_call(r, done);
 	return 0;

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "client_fs/peer_impl.h"
+#include "client_fs/runs_copy.h"
 #include "common/err.h"
 #include "common/log.h"
 
@@ -31,8 +32,8 @@ static void call_end(struct pwc_peer *p, struct pwc_call *c, int err, const stru
 	uint32_t out_len = rsp ? rsp->payload_len : 0;
 
 	pw_list_del(&c->node);
-	if (pw_unlikely(c->runs) && !err && out_len && !c->gathered) {
-		pw_runs_fill(c->runs, 0, c->out, out_len);
+	if (pw_unlikely(c->runs) && !err && out_len && !pwc_call_is_direct(c, out_len)) {
+		err = pwc_runs_fill(c->runs, c->out, out_len);
 		p->stats.runs_copied += out_len;
 	}
 	if (s) {
@@ -67,30 +68,6 @@ static void call_sent(struct pw_send *send, int err)
 		answer_deliver(s->peer, s);
 }
 
-/* Asked each time it is sent: another connection may be on another device. */
-static void runs_post(struct pwc_peer *p, struct pwc_call *c)
-{
-	uint32_t n = c->send.cmd.payload_len;
-	enum pw_gather can = pw_conn_gathers(p->conn, c->runs, !n);
-
-	p->stats.runs[can]++;
-	c->gathered = can == PW_GATHER_OK;
-	if (c->gathered && n && c->runs->nr == 1) {
-		c->send.payload = c->runs->v->iov_base;
-	} else if (c->gathered && n) {
-		c->send.runs = c->runs;
-	} else if (c->gathered && c->runs->nr == 1) {
-		c->send.answer = c->runs->v->iov_base;
-	} else if (c->gathered) {
-		c->send.answer = NULL;
-		c->send.answer_max = 0;
-	} else if (n) {
-		pw_runs_read(c->runs, 0, c->spare, n);
-		c->send.payload = c->spare;
-		p->stats.runs_copied += n;
-	}
-}
-
 static void call_post(struct pwc_peer *p, struct pwc_call *c)
 {
 	struct pwc_slot *s = &p->slots[c->slot];
@@ -100,11 +77,17 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 	c->send.payload = c->payload;
 	c->send.answer = c->out;
 	c->send.answer_max = c->out_max;
-	c->send.answer_direct = c->out_direct;
+	c->send.answer_direct = false;
 	c->send.done = call_sent;
 	c->send.runs = NULL;
-	if (pw_unlikely(c->runs) && pw_conn_state(p->conn) == PW_CONN_UP)
-		runs_post(p, c);
+	if (pw_unlikely(c->runs) && pw_conn_state(p->conn) == PW_CONN_UP &&
+	    pwc_call_runs_post(p, c)) {
+		c->lost = true;
+		c->state = PWC_CALL_PARKED;
+		pw_list_add_tail(&p->parked, &c->node);
+		pw_loop_ready(p->loop, &p->abort_ready);
+		return;
+	}
 	c->owner = s;
 	s->answered = false;
 	if (pw_conn_send(p->conn, &c->send)) {
@@ -146,7 +129,7 @@ static void peer_step(struct pw_ready *r)
 void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c)
 {
 	c->slot = 0;
-	c->aborted = false;
+	c->aborted = c->lost = false;
 	c->start_ns = pw_loop_now(p->loop);
 	c->state = PWC_CALL_WAITING;
 	pw_list_init(&c->node);
@@ -203,6 +186,13 @@ static bool want_aborted(struct pwc_peer *p, struct pwc_call *c)
 {
 	(void)p;
 	return c->aborted;
+}
+
+/* Its memory has gone. */
+static bool want_of_lost(struct pwc_peer *p, struct pwc_call *c)
+{
+	(void)p;
+	return c->lost;
 }
 
 static bool want_timed_out(struct pwc_peer *p, struct pwc_call *c)
@@ -288,6 +278,7 @@ static void abort_step(struct pw_ready *r)
 {
 	struct pwc_peer *p = pw_container_of(r, struct pwc_peer, abort_ready);
 
+	calls_end(p, &p->parked, -EFAULT, want_of_lost);
 	calls_end(p, &p->waiting, -EINTR, want_aborted);
 	/* Connected again meanwhile: a parked call is posted, and its answer ends it. */
 	calls_end(p, &p->parked, -EINTR, want_aborted);
@@ -438,12 +429,6 @@ static struct pwc_slot *answer_slot(struct pwc_peer *p, const struct pw_cmd *cmd
 	return s;
 }
 
-/* Where an answer lands that has one piece. */
-static void *out_of(const struct pwc_call *c)
-{
-	return c->runs && c->gathered ? c->runs->v->iov_base : c->out;
-}
-
 static void *on_payload(struct pw_conn *conn, const struct pw_cmd *cmd)
 {
 	struct pwc_peer *p = pw_conn_owner(conn);
@@ -451,7 +436,7 @@ static void *on_payload(struct pw_conn *conn, const struct pw_cmd *cmd)
 
 	if (!s || cmd->payload_len > s->call->out_max)
 		return NULL;
-	return out_of(s->call);
+	return pwc_call_out(s->call, cmd->payload_len);
 }
 
 static const struct pw_runs *on_runs(struct pw_conn *conn, const struct pw_cmd *cmd)
@@ -459,10 +444,11 @@ static const struct pw_runs *on_runs(struct pw_conn *conn, const struct pw_cmd *
 	struct pwc_peer *p = pw_conn_owner(conn);
 	struct pwc_slot *s = answer_slot(p, cmd);
 
-	if (!s || !s->call->runs || !s->call->gathered || s->call->runs->nr == 1 ||
-	    cmd->payload_len > s->call->out_max)
+	const struct pwc_call *c = s ? s->call : NULL;
+
+	if (!c || !pwc_call_is_direct(c, cmd->payload_len) || cmd->payload_len > c->out_max)
 		return NULL;
-	return s->call->runs;
+	return c->runs->nr > 1 || c->runs->foreign ? c->runs : NULL;
 }
 
 static void *guess_payload(struct pw_conn *conn, uint32_t *ret_len)
@@ -477,7 +463,7 @@ static void *guess_payload(struct pw_conn *conn, uint32_t *ret_len)
 	    (c->runs && c->gathered && c->runs->nr > 1))
 		return NULL;
 	*ret_len = c->out_max;
-	return out_of(c);
+	return pwc_call_out(c, c->out_max);
 }
 
 static void on_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *payload)

@@ -27,7 +27,6 @@ struct pwc_call {
 	const void *payload; /* borrowed until done */
 	void *out; /* where an answer payload lands; borrowed until done */
 	uint32_t out_max;
-	bool out_direct; /* @out is memory of an application: pw_send.answer_direct */
 	/* NULL; or the payload lies in these runs, or the answer's is to land there if the request
 	 * has none. They have as many bytes as the payload, or @out_max; borrowed until done. Where
 	 * the connection cannot do that (it may be one run of memory that its device does not
@@ -37,7 +36,8 @@ struct pwc_call {
 	/* Set by the peer */
 	uint16_t slot;
 	uint8_t state; /* private to peer.c: see peer_impl.h */
-	bool gathered; /* private to peer.c: the connection knows of @runs */
+	bool gathered; /* private to peer*.c: the connection takes @runs as they are */
+	bool lost; /* likewise: their memory is gone */
 	void *owner; /* private to peer.c: the slot */
 	bool aborted; /* the caller no longer wants it: see pwc_call_abort() */
 	/* The caller's: it does not wait for a node that is away, but ends with -EHOSTDOWN. Only

@@ -88,6 +88,16 @@ void pwc_calls_stop(struct pwc_peer *p);
 /* What waits may go out again. */
 void pwc_calls_go_on(struct pwc_peer *p);
 
+/* peer_runs.c: of calls, with runs or without */
+/* Says in c->send where the payload is, or where the answer may land; each time it is sent, as
+ * another connection may be on another device. No window can be opened on a dma-buf. Return: 0;
+ * -errno, its memory is gone: there is nothing to be sent. */
+int pwc_call_runs_post(struct pwc_peer *p, struct pwc_call *c);
+/* Does an answer of @len bytes land in its runs by itself? */
+bool pwc_call_is_direct(const struct pwc_call *c, uint32_t len);
+/* Where it lands in one piece. */
+void *pwc_call_out(const struct pwc_call *c, uint32_t len);
+
 /* peer_rails.c */
 int pwc_peer_rails_init(struct pwc_peer *p);
 void pwc_peer_rails_fini(struct pwc_peer *p);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/err.h"
@@ -31,6 +32,9 @@
 /* How often a region that ends is looked at: nobody waits for it but its own application. */
 #define ASK_AGAIN_NS  (5 * PW_NS_PER_MS)
 #define PAGE_BYTES    4096u
+#ifndef DMA_BUF_MAGIC
+#define DMA_BUF_MAGIC 0x444d4142 /* linux/magic.h */
+#endif
 
 static const struct pw_sm_state states[] = {
 	[PWC_REGION_FREE] = { "free", PW_SM_TO(PWC_REGION_ADDING) | PW_SM_TO(PWC_REGION_LIVE) },
@@ -66,8 +70,8 @@ static void check_ended(struct pwc_region *r)
 
 	if (r->sm.state != PWC_REGION_ENDING || r->in_kernel || r->users)
 		return;
-	close_fd(r);
 	pw_mem_withdraw(r->base);
+	close_fd(r);
 	munmap(r->base, r->len);
 	r->base = NULL;
 	t->nr--;
@@ -155,7 +159,8 @@ static int complain(char *why, size_t len, int err, const char *fmt, ...)
 
 static void announce(struct pwc_region *r)
 {
-	int err = pw_mem_announce_optional(r->base, r->len);
+	int err = r->dmabuf ? pw_mem_announce_dmabuf(r->base, r->len, r->fd) :
+			      pw_mem_announce_optional(r->base, r->len);
 
 	/* UNTESTED: there is room for as many as the table has. Payloads travel all the same. */
 	if (err)
@@ -170,7 +175,8 @@ static void go_live(struct pwc_region *r)
 
 void pwc_region_on_kernel(struct pwc_region *r, int res)
 {
-	close_fd(r);
+	if (!r->dmabuf)
+		close_fd(r);
 	switch (r->sm.state) {
 	case PWC_REGION_ADDING:
 		r->in_kernel = res >= 0;
@@ -230,16 +236,21 @@ static int check_limits(const struct pwc_regions *t, const struct pwc_region_own
 	return 0;
 }
 
-/* Before it is mapped: is it a file whose pages can only stay? */
-static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *ask,
-		      struct stat *st, char *why, size_t why_len)
+static bool is_dmabuf(int fd)
+{
+	struct statfs st;
+
+	return !fstatfs(fd, &st) && st.f_type == DMA_BUF_MAGIC;
+}
+
+/* Can its pages only stay? */
+static int check_seals(const struct pwc_region_ask *ask, char *why, size_t why_len)
 {
 	int seals = fcntl(ask->fd, F_GET_SEALS);
-	uint64_t page, size;
 
 	if (seals < 0)
 		return complain(why, why_len, -EINVAL,
-				"not a memfd: take memory from "
+				"not a memfd, and no dma-buf: take memory from "
 				"memfd_create() or pw_alloc()");
 	if (~seals & (F_SEAL_SHRINK | F_SEAL_GROW) && seals & F_SEAL_SEAL)
 		return complain(why, why_len, -EPERM,
@@ -255,10 +266,21 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 		return complain(why, why_len, -EPERM,
 				"the memfd is sealed against writing, "
 				"perhaps by a mount: it can be handed over once");
+	return 0;
+}
+
+/* Before it is mapped: are these bytes of it, and nobody's yet? */
+static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *ask,
+		      struct stat *st, char *why, size_t why_len)
+{
+	uint64_t page, size;
+
 	if (fstat(ask->fd, st))
 		return complain(why, why_len, -errno, "fstat: %s", pw_err_text(-errno));
 	page = (uint64_t)PW_MAX(st->st_blksize, (blksize_t)PAGE_BYTES);
 	size = (uint64_t)st->st_size;
+	if (is_dmabuf(ask->fd) && ask->off)
+		return complain(why, why_len, -EINVAL, "a dma-buf is a region from its beginning");
 	if (!ask->len || ask->off < 0 || (uint64_t)ask->off % page || ask->len % page ||
 	    (uint64_t)ask->off > size || ask->len > size - (uint64_t)ask->off)
 		return complain(why, why_len, -EINVAL,
@@ -271,7 +293,7 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 
 		if (r->sm.state != PWC_REGION_FREE && r->dev == st->st_dev && r->ino == st->st_ino)
 			return complain(why, why_len, -EEXIST,
-					"the memfd is region %u of process "
+					"the memory is region %u of process "
 					"%d already",
 					r->id, (int)r->pid);
 	}
@@ -318,7 +340,8 @@ static void begin(struct pwc_region *r, struct pwc_region_owner *o,
 	r->off = ask->off;
 	r->dev = st->st_dev;
 	r->ino = st->st_ino;
-	r->huge = st->st_blksize > (blksize_t)PAGE_BYTES;
+	r->dmabuf = is_dmabuf(ask->fd);
+	r->huge = !r->dmabuf && st->st_blksize > (blksize_t)PAGE_BYTES;
 	r->users = 0;
 	r->in_kernel = false;
 	r->kernel_err = t->kernel ? 0 : -EOPNOTSUPP;
@@ -339,6 +362,8 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	int err;
 
 	err = check_limits(t, o, ask->len, why, why_len);
+	if (!err && !is_dmabuf(ask->fd))
+		err = check_seals(ask, why, why_len);
 	if (!err)
 		err = check_file(t, ask, &st, why, why_len);
 	if (err)
@@ -353,22 +378,29 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	/* a child would keep pages that hardware writes to; a core dump has no use for them */
 	madvise(p, ask->len, MADV_DONTFORK);
 	madvise(p, ask->len, MADV_DONTDUMP);
-	err = seal(ask->fd, why, why_len);
+	err = is_dmabuf(ask->fd) ? 0 : seal(ask->fd, why, why_len);
 	if (err) {
 		munmap(p, ask->len);
 		return err;
+	}
+	/* its number is looked at later, when the application may be gone */
+	r->fd = fcntl(ask->fd, F_DUPFD_CLOEXEC, 3);
+	if (r->fd < 0) {
+		err = -errno;
+		munmap(p, ask->len);
+		return complain(why, why_len, err, "the mount has no descriptor for it: %s",
+				pw_err_text(err));
 	}
 	r->base = p;
 	begin(r, o, ask, &st);
 	if (t->kernel) {
 		pw_sm_move(&r->sm, PWC_REGION_ADDING, 0);
 		r->in_kernel = true;
-		/* its number is looked at later, when the application may be gone */
-		r->fd = fcntl(ask->fd, F_DUPFD_CLOEXEC, 3);
-		err = r->fd < 0 ? -errno : t->kernel->reg(t->kernel->owner, r);
+		err = t->kernel->reg(t->kernel->owner, r);
 	}
 	if (!t->kernel || err) {
-		close_fd(r);
+		if (!r->dmabuf)
+			close_fd(r);
 		r->in_kernel = false;
 		r->kernel_err = err ? err : r->kernel_err;
 		go_live(r);

@@ -4,24 +4,27 @@
  *	FREE -> [ADDING ->] LIVE -> ENDING -> FREE
  *	             \______________/
  *
- * A region is a memfd whose size is sealed, mapped here once. It begins with its application's
- * wish and ends with its application's wish or death; its memory is kept until the kernel, every
- * request and every transport have let go. Ids are small and reused; a key that cannot be guessed
- * goes with each, so that who is not told of a region cannot name it.
+ * A region is a memfd whose size is sealed, or a dma-buf, mapped here once. It begins with its
+ * application's wish and ends with its application's wish or death; its memory is kept until the
+ * kernel, every request and every transport have let go. Ids are small and reused; a key that
+ * cannot be guessed goes with each, so that who is not told of a region cannot name it.
  *
  * Files that cannot be sealed (of tmpfs and hugetlbfs, a memfd with F_SEAL_SEAL and no more) are
- * refused, although the kernel could watch over them (REG_ACTIVATE: a region begins when the devices
- * have its pages, and fails if one was replaced meanwhile). That is true for one moment and one
- * device. Afterwards their owner can truncate them, and a copy here is a signal to this process;
- * or punch a page, and a socket, which sends by address, or a device that is connected to later, has
- * another page than the kernel, which finds the old one in buffers that io_uring has fixed: wrong
- * bytes, and no error.
+ * refused, although the kernel could watch over them (REG_ACTIVATE: a region begins when the
+ * devices have its pages, and fails if one was replaced meanwhile). That is true for one moment and
+ * one device. Afterwards their owner can truncate them, and a copy here is a signal to this
+ * process; or punch a page, and a socket, which sends by address, or a device that is connected to
+ * later, has another page than the kernel, which finds the old one in buffers that io_uring has
+ * fixed: wrong bytes, and no error.
  *
- * What an application does to its memory harms only itself. The file cannot shrink, its pages
- * cannot be punched out (both sealed) and are all there before the region begins, so that nothing
- * here meets a page that is missing. Bytes that change while a request is under way arrive with
- * their old or new value: checksums are made by the node, over what has arrived there, and
- * nowhere else.
+ * A dma-buf has a size of its own, and its pages are its exporter's, which may be a device that
+ * goes away: nothing here touches it, the devices of transports do (those that take dma-bufs) or
+ * the kernel does. It waits for no fences: its application is done with it before it writes it.
+ *
+ * What an application does to its memory harms only itself. A file cannot shrink, its pages cannot
+ * be punched out (both sealed) and are all there before the region begins, so that nothing here
+ * meets a page that is missing. Bytes that change while a request is under way arrive with their
+ * old or new value: checksums are made by the node, over what has arrived there, and nowhere else.
  * Thread: the loop's own.      Allocates: never.      Must not know: sockets, FUSE.
  */
 #ifndef PWC_REGION_H
@@ -67,10 +70,11 @@ struct pwc_region {
 	uint8_t *base; /* owns the mapping */
 	size_t len;    /* bytes */
 	off_t off;     /* in the file */
-	int fd;	       /* owns, while the kernel's answer to reg() is awaited; -1 */
+	int fd;	       /* owns, a memfd's while the kernel's answer to reg() is awaited; -1 */
 	dev_t dev;     /* which file */
 	ino_t ino;
 	bool huge;	/* of huge pages */
+	bool dmabuf;	/* nobody here may touch it: see pw_runs.foreign */
 	uint32_t users; /* requests under way */
 	bool in_kernel; /* REG_FD was taken, or may be */
 	int kernel_err; /* why not; 0 */

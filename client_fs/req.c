@@ -182,7 +182,6 @@ struct pw_cmd *pwc_req_cmd(struct pwc_req *r, enum pw_op op)
 	r->call.out = NULL;
 	r->call.runs = NULL;
 	r->call.out_max = 0;
-	r->call.out_direct = false;
 	r->call.aborted = false;
 	r->call.brief = false;
 	return cmd;

@@ -307,6 +307,7 @@ static json_t *region_json(const struct pwc_region *r)
 	json_object_set_new(j, "uid", num(r->uid));
 	json_object_set_new(j, "bytes", num(r->len));
 	json_object_set_new(j, "huge", json_boolean(r->huge));
+	json_object_set_new(j, "dmabuf", json_boolean(r->dmabuf));
 	json_object_set_new(j, "state", json_string(pwc_region_state_name(r)));
 	json_object_set_new(j, "in_kernel", json_boolean(r->in_kernel));
 	json_object_set_new(j, "kernel_why",

@@ -38,6 +38,19 @@ int pw_mem_announce_optional(void *base, size_t len)
 	return announce(&(struct pw_mem_area){ .base = base, .len = len, .optional = true });
 }
 
+int pw_mem_announce_dmabuf(void *base, size_t len, int fd)
+{
+	const struct pw_mem_area a = {
+		.base = base,
+		.len = len,
+		.optional = true,
+		.dmabuf = true,
+		.fd = fd,
+	};
+
+	return announce(&a);
+}
+
 void pw_mem_note(uint32_t idx, const char *who, int err)
 {
 	areas[idx].why[0] = '\0';

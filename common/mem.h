@@ -20,12 +20,15 @@ struct pw_mem_area {
 	size_t len; /* bytes */
 	/* Of somebody else: who cannot register it goes on without. Payloads there are copied. */
 	bool optional;
+	bool dmabuf; /* ... of a device perhaps: pages that this machine's memory does not have */
+	int fd; /* of the dma-buf, borrowed until it is withdrawn */
 	char why[96]; /* "rxe0: out of memory": did not register it; "": who tried last did */
 };
 
 /* Return: 0; -ENOSPC more than PW_MEM_MAX_AREAS. */
 int pw_mem_announce(void *base, size_t len);
 int pw_mem_announce_optional(void *base, size_t len);
+int pw_mem_announce_dmabuf(void *base, size_t len, int fd);
 /* What was never announced is ignored. */
 void pw_mem_withdraw(void *base);
 

@@ -35,10 +35,24 @@ static void area_unregister(struct pw_rdma_pd *pd, struct pw_rdma_area *a)
 	*a = (struct pw_rdma_area){ .mr = NULL };
 }
 
+/* A piece of @m at @at. A window cannot be bound to one of a dma-buf. Return: NULL, and errno. */
+static struct ibv_mr *piece_register(const struct pw_rdma_pd *pd, const struct pw_mem_area *m,
+				     size_t at, size_t len)
+{
+	const struct pw_verbs *v = pd->dev->v;
+	int access = IBV_ACCESS_LOCAL_WRITE;
+
+	if (!m->dmabuf)
+		return v->reg_mr(pd->pd, m->base + at, len,
+				 access | (pd->dev->windows ? IBV_ACCESS_MW_BIND : 0));
+	errno = EOPNOTSUPP;
+	return v->reg_dmabuf_mr ? v->reg_dmabuf_mr(pd->pd, at, len, (uintptr_t)m->base + at, m->fd,
+						   access) : NULL;
+}
+
 static int area_register_as(struct pw_rdma_pd *pd, struct pw_rdma_area *a,
 			    const struct pw_mem_area *m, size_t piece)
 {
-	int access = IBV_ACCESS_LOCAL_WRITE | (pd->dev->windows ? IBV_ACCESS_MW_BIND : 0);
 	uint32_t nr = (uint32_t)((m->len + piece - 1) / piece);
 	int err = PW_FAULT_ERR("rdma.area", -ENOMEM);
 
@@ -49,8 +63,8 @@ static int area_register_as(struct pw_rdma_pd *pd, struct pw_rdma_area *a,
 	for (a->nr_pieces = 0; a->nr_pieces < nr; a->nr_pieces++) {
 		size_t at = a->nr_pieces * piece;
 
-		a->mr[a->nr_pieces] = pd->dev->v->reg_mr(
-			pd->pd, m->base + at, PW_MIN(piece + OVERLAP, m->len - at), access);
+		a->mr[a->nr_pieces] = piece_register(pd, m, at,
+						     PW_MIN(piece + OVERLAP, m->len - at));
 		if (!a->mr[a->nr_pieces]) {
 			err = pw_verbs_err();
 			area_unregister(pd, a);

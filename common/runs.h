@@ -16,7 +16,14 @@
 struct pw_runs {
 	const struct iovec *v; /* borrowed; none is empty */
 	uint32_t nr;
+	/* Memory of a device perhaps (a dma-buf): nobody in this process may touch it, devices and
+	 * the kernel may. */
+	bool foreign;
 };
+
+/* What has so many bytes at most may be copied by a transport that gathers, whatever it says. */
+#define PW_RUNS_SHORT 4096u
+
 
 /**
  * pw_runs_pick - the pieces that bytes [@at, @at + @len) consist of

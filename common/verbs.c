@@ -19,10 +19,12 @@
 struct symbol {
 	const char *name;
 	size_t at; /* in struct pw_verbs */
+	bool optional;
 };
 
-#define IBV(n) { "ibv_" #n, offsetof(struct pw_verbs, n) }
-#define CM(n) { "rdma_" #n, offsetof(struct pw_verbs, cm_##n) }
+#define IBV(n) { "ibv_" #n, offsetof(struct pw_verbs, n), false }
+#define IBV_OPTIONAL(n) { "ibv_" #n, offsetof(struct pw_verbs, n), true }
+#define CM(n) { "rdma_" #n, offsetof(struct pw_verbs, cm_##n), false }
 
 static const struct symbol verbs_symbols[] = {
 	IBV(get_device_list),
@@ -37,6 +39,7 @@ static const struct symbol verbs_symbols[] = {
 	IBV(dealloc_pd),
 	IBV(reg_mr),
 	IBV(dereg_mr),
+	IBV_OPTIONAL(reg_dmabuf_mr),
 	IBV(create_comp_channel),
 	IBV(destroy_comp_channel),
 	IBV(create_cq),
@@ -89,7 +92,7 @@ static int look_up(void *lib, const char *lib_name, const struct symbol *s, size
 	for (size_t i = 0; i < nr; i++) {
 		void *fn = dlsym(lib, s[i].name);
 
-		if (!fn) {
+		if (!fn && !s[i].optional) {
 			snprintf(why, sizeof(why), "%s is too old, it has no %s", lib_name,
 				 s[i].name);
 			return -ENOSYS;

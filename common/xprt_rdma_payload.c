@@ -26,6 +26,8 @@
 /* Shorter payloads are copied behind the command rather than gathered by the device. */
 #define COPY_MAX 256u
 
+static_assert(PW_RUNS_SHORT >= PW_RDMA_INLINE_MAX, "longer ones are not copied here");
+
 /* What the next request moves of the @len bytes at @at: @v has room for as many pieces as one may
  * have. */
 static uint32_t next_pieces(const struct pw_rdma *x, const struct pw_runs *runs, uint32_t at,
@@ -77,6 +79,9 @@ enum pw_gather pw_rdma_gathers(const struct pw_xprt *base, const struct pw_runs 
 			return PW_GATHER_UNREGISTERED;
 		len += runs->v[i].iov_len;
 	}
+	/* short ones go with their command, and this side may have to copy them */
+	if (runs->foreign && !in && len <= PW_RUNS_SHORT)
+		return PW_GATHER_NEVER;
 	if (len > PW_MAX_IO ||
 	    pw_rdma_pieces(x, runs, (uint32_t)len, in) > x->limits.sq - PW_RDMA_ROOM)
 		return PW_GATHER_TOO_MANY;

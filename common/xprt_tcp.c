@@ -337,11 +337,14 @@ static const char *tcp_name(const struct pw_xprt *base)
 	return names[pw_tcp_of(base)->tx.zc];
 }
 
-/* The kernel moves every byte between socket and memory anyway: it takes them from runs as well. */
+/* The kernel moves every byte between socket and memory anyway: it takes them from runs as well.
+ * What a device may take away could end the connection. */
 static enum pw_gather tcp_gathers(const struct pw_xprt *x, const struct pw_runs *runs, bool in)
 {
 	(void)x;
 	(void)in;
+	if (runs->foreign)
+		return PW_GATHER_NEVER;
 	return runs->nr > PW_RUNS_MAX ? PW_GATHER_TOO_MANY : PW_GATHER_OK;
 }
 

@@ -13,8 +13,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef DMA_BUF_MAGIC
+#define DMA_BUF_MAGIC 0x444d4142 /* linux/magic.h */
+#endif
 
 #define PAGE_BYTES    4096u
 #define LOOK_AGAIN_MS 2
@@ -79,6 +84,13 @@ static void destroy(struct pw_region *r)
 	free(r);
 }
 
+static bool is_dmabuf(int fd)
+{
+	struct statfs st;
+
+	return !fstatfs(fd, &st) && st.f_type == DMA_BUF_MAGIC;
+}
+
 /* Takes @fd over, also when it fails. */
 static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 		       struct pw_region **ret)
@@ -95,7 +107,7 @@ static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 	*r = (struct pw_region){ .pw = pw, .len = len, .fd = fd };
 	/* page by page later would be a signal where there is no memory; the mount wants all of the
 	 * file */
-	if (fstat(fd, &st) || fallocate(fd, 0, 0, st.st_size)) {
+	if (fstat(fd, &st) || (!is_dmabuf(fd) && fallocate(fd, 0, 0, st.st_size))) {
 		err = errno == ENOSPC ? -ENOMEM : -errno;
 		goto fail;
 	}

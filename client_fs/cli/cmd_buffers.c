@@ -45,7 +45,8 @@ static void show_region(const json_t *r)
 	       *name ? name : "process", (unsigned long long)pwc_json_number(r, "pid"),
 	       (unsigned long long)pwc_json_number(r, "uid"),
 	       pwc_human_bytes(pwc_json_number(r, "bytes"), size),
-	       json_is_true(json_object_get(r, "huge")) ? " of huge pages" : "",
+	       json_is_true(json_object_get(r, "dmabuf")) ? " of a dma-buf" :
+	       json_is_true(json_object_get(r, "huge"))	  ? " of huge pages" : "",
 	       pwc_json_text(r, "state"));
 	printf("; %llu reads, %s; %llu writes, %s; %llu under way\n",
 	       (unsigned long long)pwc_json_number(r, "reads"),

@@ -3,11 +3,13 @@
  * applications that cheat, and a kernel that answers late or refuses */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/udmabuf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -240,6 +242,44 @@ static void test_add__pages_can_not_go_away_afterwards(void **state)
 	close(fd);
 }
 
+static int dmabuf(size_t len)
+{
+	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = len };
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), m = file(len, F_SEAL_SHRINK, true), fd;
+
+	c.memfd = (uint32_t)m;
+	fd = dev < 0 ? -1 : ioctl(dev, UDMABUF_CREATE, &c);
+	close(dev);
+	close(m);
+	return fd;
+}
+
+/* A kernel without udmabuf has no dma-buf to offer; vm/regions-scatter has one that does. */
+static void test_add__dmabuf(void **state)
+{
+	int fd = dmabuf(LEN);
+	struct pwc_region *r, *second;
+	uint32_t idx;
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	refused(dup(fd), 4096, 4096, -EINVAL, "from its beginning");
+	refused(dup(fd), 0, LEN + 4096, -EINVAL, "whole pages");
+	assert_int_equal(add(&app, fd, 0, LEN, &r), 0);
+	assert_true(r->dmabuf);
+	assert_non_null(pw_mem_find(r->base, r->len, &idx));
+	assert_true(pw_mem_area(idx)->dmabuf);
+	assert_int_equal(pw_mem_area(idx)->fd, r->fd);
+	/* its descriptor is needed as long as devices may come */
+	assert_true(fcntl(r->fd, F_GETFD) >= 0);
+	assert_int_equal(add(&other, fd, 0, LEN, &second), -EEXIST);
+	pwc_region_end(r);
+	assert_int_equal(r->sm.state, PWC_REGION_FREE);
+	assert_int_equal(r->fd, -1);
+	close(fd);
+}
+
 static void test_add__limits_of_one_and_of_all(void **state)
 {
 	struct pwc_region *r;
@@ -429,6 +469,7 @@ int main(void)
 		TEST(test_add__ranges_are_checked_without_overflow),
 		TEST(test_add__the_same_file_twice),
 		TEST(test_add__pages_can_not_go_away_afterwards),
+		TEST(test_add__dmabuf),
 		TEST(test_add__limits_of_one_and_of_all),
 		TEST(test_find__only_with_id_key_and_user),
 		TEST(test_mem__range_is_checked_without_overflow),

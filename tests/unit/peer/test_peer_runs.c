@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -18,6 +19,7 @@ static struct {
 	struct pwc_peer *p;
 	struct pwc_call call;
 	uint32_t nr_done, out_len;
+	int want_err;
 	uint8_t mem[64], spare[64];
 	struct iovec v[2];
 	struct pw_runs runs;
@@ -50,7 +52,7 @@ static const struct pwc_peer_ops ops = {
 
 static void call_done(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint32_t out_len)
 {
-	assert_int_equal(err, 0);
+	assert_int_equal(err, t.want_err);
 	t.nr_done++;
 	t.out_len = out_len;
 }
@@ -221,6 +223,57 @@ static void test_read__is_spread_where_nothing_gathers(void **state)
 	assert_int_equal(copied(), 30);
 }
 
+/* Memory of a device: never touched here, and an error if it is gone. */
+static void test_foreign__memory_that_is_not_there(void **state)
+{
+	uint8_t *p = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct pwc_peer_stats st;
+	struct pw_cmd req;
+
+	assert_true(p != MAP_FAILED);
+	t.v[0].iov_base = p;
+	t.runs.foreign = true;
+	fake.gathers = PW_GATHER_NEVER;
+	t.want_err = -EFAULT;
+	call(PW_OP_WRITE);
+	assert_int_equal(t.nr_done, 1);
+	assert_null(fake_first(fake.last));
+	call(PW_OP_READ);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 30);
+	assert_int_equal(t.nr_done, 2);
+	/* its slot goes on */
+	t.want_err = 0;
+	mprotect(p, 8192, PROT_READ | PROT_WRITE);
+	call(PW_OP_READ);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 30);
+	assert_int_equal(p[9], 109);
+	assert_int_equal(t.mem[5], 110);
+	pwc_peer_get_stats(t.p, &st);
+	assert_int_equal(st.inflight, 0);
+	munmap(p, 8192);
+}
+
+/* Short answers come to this side first, whatever the connection can; no window is opened. */
+static void test_foreign__short_answer_is_copied_by_the_kernel(void **state)
+{
+	struct pw_cmd req;
+
+	t.runs = (struct pw_runs){ t.v, 1, true };
+	t.v[0].iov_len = 30;
+	t.v[0].iov_base = t.mem;
+	fake.gathers = PW_GATHER_OK;
+	call(PW_OP_READ);
+	assert_null(fake_first(fake.last)->answer);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 30);
+	assert_int_equal(t.mem[0], 100);
+	assert_int_equal(t.mem[29], 129);
+	assert_int_equal(t.mem[30], 30);
+	assert_int_equal(copied(), 30);
+}
+
 /* The next connection is on a device that cannot what the last one could, and the other way. */
 static void test_replay__asks_the_new_connection(void **state)
 {
@@ -260,6 +313,8 @@ int main(void)
 		TEST(test_read__lands_in_its_runs),
 		TEST(test_read__is_spread_where_nothing_gathers),
 		TEST(test_replay__asks_the_new_connection),
+		TEST(test_foreign__memory_that_is_not_there),
+		TEST(test_foreign__short_answer_is_copied_by_the_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,6 +160,8 @@ void fake_async_put_srq(enum ibv_event_type type, struct ibv_srq *srq);
 struct ibv_pd *fake_alloc_pd(struct ibv_context *context);
 int fake_dealloc_pd(struct ibv_pd *pd);
 struct ibv_mr *fake_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int access);
+struct ibv_mr *fake_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
+				  int fd, int access);
 int fake_dereg_mr(struct ibv_mr *mr);
 struct ibv_mw *fake_alloc_mw(struct ibv_pd *pd, enum ibv_mw_type type);
 int fake_dealloc_mw(struct ibv_mw *mw);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fake_memory.c -- protection domains, regions, windows of type 2: who may touch what */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,25 @@ struct ibv_mr *fake_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int acc
 	fake.count[FAKE_MR]++;
 	fake_stats.reg_mr++;
 	return &mr->ib;
+}
+
+/* What the device reaches through the descriptor is what is mapped at @iova, as a test has it. */
+struct ibv_mr *fake_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
+				  int fd, int access)
+{
+	const int allowed = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE |
+			    IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC |
+			    IBV_ACCESS_RELAXED_ORDERING;
+	struct ibv_mr *mr;
+
+	if (!fake_opts.dmabuf || access & ~allowed || offset % 4096 != iova % 4096 ||
+	    fcntl(fd, F_GETFD) < 0) {
+		errno = fake_opts.dmabuf ? EINVAL : EOPNOTSUPP;
+		return NULL;
+	}
+	mr = fake_reg_mr(pd, (void *)(uintptr_t)iova, length, access);
+	fake_stats.reg_dmabuf_mr += mr != NULL;
+	return mr;
 }
 
 static struct fake_mr *mr_by_key(uint32_t key)

@@ -487,6 +487,7 @@ const struct pw_verbs fake_table = {
 	.alloc_pd = fake_alloc_pd,
 	.dealloc_pd = fake_dealloc_pd,
 	.reg_mr = fake_reg_mr,
+	.reg_dmabuf_mr = fake_reg_dmabuf_mr,
 	.dereg_mr = fake_dereg_mr,
 	.create_comp_channel = fake_create_comp_channel,
 	.destroy_comp_channel = fake_destroy_comp_channel,

@@ -24,6 +24,7 @@ struct fake_opts {
 	uint32_t max_mw; /* 0: no windows at all, as siw */
 	uint32_t max_sge_rd; /* of a READ; siw: 1 */
 	uint32_t max_srq, max_srq_wr, max_rd_atom, max_msg;
+	bool dmabuf; /* registers dma-bufs; soft devices do not */
 	uint64_t max_mr_size; /* what it says */
 	uint64_t mr_fails_above; /* what it can; rxe says 2^64 and takes 1 GiB */
 	bool iwarp; /* private data of its own length, a broken queue pair ends the connection */
@@ -49,7 +50,7 @@ struct fake_stats {
 	uint64_t doorbells; /* calls of post_send() */
 	uint64_t sq_full, access_errs, rnr, cqes, cq_events, unsignaled;
 	uint64_t srq_recvs, srq_lost, srq_limits; /* taken from shared queues; kept; told */
-	uint64_t reg_mr, connects;
+	uint64_t reg_mr, reg_dmabuf_mr, connects;
 	uint32_t max_sq_used;
 };
 extern struct fake_stats fake_stats;

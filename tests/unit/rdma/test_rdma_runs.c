@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -224,6 +225,63 @@ static void test_optional_area__that_is_not_registered(void **state)
 	free(p);
 }
 
+static void move_foreign(struct iovec *v, uint32_t nr, uint32_t len)
+{
+	struct pw_runs runs = { v, nr, true };
+	struct call *c = &rig_calls[1];
+	uint8_t *whole = malloc(len);
+
+	assert_non_null(whole);
+	rig_call(1, 0, len, 0);
+	fill(whole, c->seq, len);
+	pw_runs_fill(&runs, 0, whole, len);
+	free(whole);
+	memcpy(c->v, v, nr * sizeof(*v));
+	c->runs = (struct pw_runs){ c->v, nr, true };
+	c->out->send.runs = &c->runs;
+	finish_calls();
+}
+
+/* By a registration of the dma-buf, on a device that has such; never by its pages. */
+static void test_dmabuf__is_registered_as_one(void **state)
+{
+	int fd = memfd_create("dma", MFD_CLOEXEC);
+	struct iovec v[2] = { { .iov_len = 30000 }, { .iov_len = 30000 } };
+	struct pw_runs runs = { v, 2, true };
+	uint64_t mrs;
+	uint8_t *p;
+
+	assert_int_equal(ftruncate(fd, 1u << 20), 0);
+	p = mmap(NULL, 1u << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(p != MAP_FAILED);
+	v[0].iov_base = p + 500000;
+	v[1].iov_base = p + 3;
+	for (uint32_t has = 0; has < 2; has++) {
+		fake_opts.dmabuf = has;
+		connect_with_runs(0);
+		mrs = fake_stats.reg_mr;
+		assert_int_equal(pw_mem_announce_dmabuf(p, 1u << 20, fd), 0);
+		assert_int_equal(fake_stats.reg_mr - mrs, has);
+		assert_int_equal(fake_stats.reg_dmabuf_mr, has);
+		assert_int_equal(pw_xprt_gathers(client.x, &runs, false),
+				 has ? PW_GATHER_OK : PW_GATHER_UNREGISTERED);
+		assert_int_equal(pw_xprt_gathers(client.x, &runs, true),
+				 has ? PW_GATHER_OK : PW_GATHER_UNREGISTERED);
+		if (has)
+			move_foreign(v, 2, 60000);
+		assert_int_equal(side_stats(&client).copied_bytes, 0);
+		/* what this side might have to copy */
+		v[1].iov_len = v[0].iov_len = PW_RUNS_SHORT / 2;
+		if (has)
+			assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_NEVER);
+		v[1].iov_len = v[0].iov_len = 30000;
+		pw_mem_withdraw(p);
+		forget();
+	}
+	munmap(p, 1u << 20);
+	close(fd);
+}
+
 /* As many requests as the queue has room for are too many. */
 static void test_runs__more_than_the_queue_takes(void **state)
 {
@@ -281,6 +339,7 @@ int main(void)
 		TEST(test_runs__in_several_registrations),
 		TEST(test_runs__that_it_cannot_gather),
 		TEST(test_optional_area__that_is_not_registered),
+		TEST(test_dmabuf__is_registered_as_one),
 		TEST(test_runs__more_than_the_queue_takes),
 		TEST(test_queue_pair_breaks__among_runs),
 	};
