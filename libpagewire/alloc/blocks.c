@@ -26,7 +26,7 @@
 
 #include "libpagewire/alloc/meeting.h"
 #include "libpagewire/alloc/owned_fd.h"
-#include "libpagewire/alloc/runs.h"
+#include "libpagewire/alloc/granules.h"
 #include "libpagewire/alloc/say.h"
 #include "libpagewire/alloc/settings.h"
 
@@ -37,7 +37,7 @@
 struct chunk {
 	uint8_t *base; /* owns the mapping */
 	size_t len;
-	struct pw_runs runs; /* owns its row, a mapping */
+	struct pw_granules runs; /* owns its row, a mapping */
 	struct pw_owned_fd mem; /* -1: private */
 	bool registered;
 	bool stale;    /* what was given back may not be zero */
@@ -185,7 +185,7 @@ static bool map_chunk(struct chunk *c, size_t len)
 	pw_own_fd(&c->mem, fd);
 	if (c->runs.run)
 		munmap(c->runs.run, row);
-	pw_runs_init(&c->runs, run, (uint32_t)(len / PW_BLOCKS_GRANULE));
+	pw_granules_init(&c->runs, run, (uint32_t)(len / PW_BLOCKS_GRANULE));
 	return true;
 }
 
@@ -250,9 +250,9 @@ static void *take(struct chunk *c, size_t len, size_t align)
 		step = 1;
 	if (c->mem.fd < 0 || step > c->runs.nr || len > c->len)
 		return NULL;
-	at = pw_runs_get(&c->runs, (uint32_t)(len / PW_BLOCKS_GRANULE), (uint32_t)step,
+	at = pw_granules_get(&c->runs, (uint32_t)(len / PW_BLOCKS_GRANULE), (uint32_t)step,
 			 (uint32_t)((uintptr_t)c->base / PW_BLOCKS_GRANULE % step));
-	return at == PW_RUN_NONE ? NULL : c->base + at * PW_BLOCKS_GRANULE;
+	return at == PW_GRANULE_NONE ? NULL : c->base + at * PW_BLOCKS_GRANULE;
 }
 
 void *pw_blocks_get(size_t len, size_t align, bool *ret_zero)
@@ -293,7 +293,7 @@ static struct chunk *block_at(const void *p, size_t *ret_len)
 	uint32_t nr = 0;
 
 	if (c && !((uintptr_t)p % PW_BLOCKS_GRANULE))
-		nr = pw_runs_len(&c->runs, granule_of(c, p));
+		nr = pw_granules_len(&c->runs, granule_of(c, p));
 	*ret_len = nr * PW_BLOCKS_GRANULE;
 	return nr ? c : NULL;
 }
@@ -324,7 +324,7 @@ void pw_blocks_put(void *p)
 		abort();
 	}
 	take_pages(c, p, len);
-	pw_runs_put(&c->runs, granule_of(c, p));
+	pw_granules_put(&c->runs, granule_of(c, p));
 	leave();
 	errno = saved;
 }
@@ -344,7 +344,7 @@ bool pw_blocks_resize(void *p, size_t len)
 		take_pages(c, (uint8_t *)p + len, old - len);
 	/* in a private chunk there is nothing that could be given */
 	if (c && (len <= old || c->mem.fd >= 0))
-		ok = pw_runs_resize(&c->runs, granule_of(c, p),
+		ok = pw_granules_resize(&c->runs, granule_of(c, p),
 				    (uint32_t)(len / PW_BLOCKS_GRANULE));
 	leave();
 	errno = saved;
@@ -420,8 +420,8 @@ static void before_fork(void)
 		p = mmap(NULL, c->len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		c->copy = p == MAP_FAILED ? NULL : p;
-		while (c->copy && (at = pw_runs_next(&c->runs, at)) != PW_RUN_NONE) {
-			uint32_t nr = pw_runs_len(&c->runs, at);
+		while (c->copy && (at = pw_granules_next(&c->runs, at)) != PW_GRANULE_NONE) {
+			uint32_t nr = pw_granules_len(&c->runs, at);
 
 			copy_run(c, at * PW_BLOCKS_GRANULE, nr * PW_BLOCKS_GRANULE);
 			at += nr;

@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* runs.c -- see runs.h */
-#include "libpagewire/alloc/runs.h"
+/* granules.c -- see granules.h */
+#include "libpagewire/alloc/granules.h"
 
 #define USED (1u << 31)
 
-static uint32_t len_at(const struct pw_runs *r, uint32_t at)
+static uint32_t len_at(const struct pw_granules *r, uint32_t at)
 {
 	return r->run[at] & ~USED;
 }
 
-static bool is_used(const struct pw_runs *r, uint32_t at)
+static bool is_used(const struct pw_granules *r, uint32_t at)
 {
 	return r->run[at] & USED;
 }
 
-void pw_runs_init(struct pw_runs *r, uint32_t *run, uint32_t nr)
+void pw_granules_init(struct pw_granules *r, uint32_t *run, uint32_t nr)
 {
-	*r = (struct pw_runs){ .run = run, .nr = nr };
+	*r = (struct pw_granules){ .run = run, .nr = nr };
 	run[0] = nr;
 }
 
 /* Free runs that follow a free one become part of it. */
-static uint32_t merge(struct pw_runs *r, uint32_t at)
+static uint32_t merge(struct pw_granules *r, uint32_t at)
 {
 	uint32_t next = at + len_at(r, at);
 
@@ -36,7 +36,7 @@ static uint32_t merge(struct pw_runs *r, uint32_t at)
 }
 
 /* Out of the free run [@at, @at + @len): [@from, @from + @nr) is used, the rest stays free. */
-static void carve(struct pw_runs *r, uint32_t at, uint32_t len, uint32_t from, uint32_t nr)
+static void carve(struct pw_granules *r, uint32_t at, uint32_t len, uint32_t from, uint32_t nr)
 {
 	uint32_t rest = at + len - (from + nr);
 
@@ -48,7 +48,7 @@ static void carve(struct pw_runs *r, uint32_t at, uint32_t len, uint32_t from, u
 	r->used += nr;
 }
 
-uint32_t pw_runs_get(struct pw_runs *r, uint32_t nr, uint32_t align, uint32_t skew)
+uint32_t pw_granules_get(struct pw_granules *r, uint32_t nr, uint32_t align, uint32_t skew)
 {
 	for (uint32_t at = 0; at < r->nr; at += len_at(r, at)) {
 		uint32_t len, gap;
@@ -62,28 +62,28 @@ uint32_t pw_runs_get(struct pw_runs *r, uint32_t nr, uint32_t align, uint32_t sk
 		carve(r, at, len, at + gap, nr);
 		return at + gap;
 	}
-	return PW_RUN_NONE;
+	return PW_GRANULE_NONE;
 }
 
-uint32_t pw_runs_len(const struct pw_runs *r, uint32_t at)
+uint32_t pw_granules_len(const struct pw_granules *r, uint32_t at)
 {
 	return at < r->nr && is_used(r, at) ? len_at(r, at) : 0;
 }
 
-uint32_t pw_runs_next(const struct pw_runs *r, uint32_t at)
+uint32_t pw_granules_next(const struct pw_granules *r, uint32_t at)
 {
 	while (at < r->nr && !is_used(r, at))
 		at += len_at(r, at);
-	return at < r->nr ? at : PW_RUN_NONE;
+	return at < r->nr ? at : PW_GRANULE_NONE;
 }
 
-void pw_runs_put(struct pw_runs *r, uint32_t at)
+void pw_granules_put(struct pw_granules *r, uint32_t at)
 {
 	r->run[at] &= ~USED;
 	r->used -= r->run[at];
 }
 
-bool pw_runs_resize(struct pw_runs *r, uint32_t at, uint32_t nr)
+bool pw_granules_resize(struct pw_granules *r, uint32_t at, uint32_t nr)
 {
 	uint32_t old = len_at(r, at), next = at + old, room = old;
 
