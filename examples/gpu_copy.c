@@ -10,6 +10,7 @@
  * said. The driver is loaded when the program runs: nothing of CUDA is needed to compile it.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -122,8 +123,11 @@ static bool import(pw_t *pw, const struct gpu *g, pw_region_t **ret)
 	if (!err)
 		return true;
 	pw_get_info(pw, &info);
-	fprintf(stderr, "gpu_copy: the mount does not take the memory of the GPU: %s\n",
-		*info.why ? info.why : strerror(-err));
+	if (err == -EOPNOTSUPP && !*info.why)
+		fprintf(stderr, "gpu_copy: the driver lets nobody map the memory of this GPU\n");
+	else
+		fprintf(stderr, "gpu_copy: the mount does not take the memory of the GPU: %s\n",
+			*info.why ? info.why : strerror(-err));
 	return false;
 }
 

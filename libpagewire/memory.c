@@ -21,6 +21,9 @@
 #define DMA_BUF_MAGIC 0x444d4142 /* linux/magic.h */
 #endif
 
+/* not for user space, and yet what drivers answer */
+#define KERNEL_ENOTSUPP 524
+
 #define PAGE_BYTES    4096u
 #define LOOK_AGAIN_MS 2
 
@@ -113,7 +116,8 @@ static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 	}
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, off);
 	if (p == MAP_FAILED) {
-		err = -errno;
+		/* UNTESTED: takes a driver that lets nobody map its dma-bufs */
+		err = errno == KERNEL_ENOTSUPP ? -EOPNOTSUPP : -errno;
 		goto fail;
 	}
 	r->base = p;
