@@ -60,6 +60,7 @@ int pwc_cmd_umount(struct pwc_cli *cli, int argc, char **argv);
 int pwc_cmd_status(struct pwc_cli *cli, int argc, char **argv);
 int pwc_cmd_stats(struct pwc_cli *cli, int argc, char **argv);
 int pwc_cmd_buffers(struct pwc_cli *cli, int argc, char **argv);
+int pwc_cmd_doctor(struct pwc_cli *cli, int argc, char **argv);
 int pwc_cmd_config(struct pwc_cli *cli, int argc, char **argv);
 
 #endif

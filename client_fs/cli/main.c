@@ -22,6 +22,8 @@ static const struct pwc_cli_command commands[] = {
 	  pwc_cmd_stats },
 	{ "buffers", "[DIR]", "memory that programs have registered, and who uses it",
 	  pwc_cmd_buffers },
+	{ "doctor", "", "what zero copies take, and what of it this machine has",
+	  pwc_cmd_doctor },
 	{ "config", "check FILE | show [--origin] FILE",
 	  "read a configuration file as a node would", pwc_cmd_config },
 	{ "version", "", "version of this program", run_version },

@@ -13,9 +13,11 @@
 
 #define ERROR_INVALID_VALUE 1
 #define ERROR_NO_DEVICE	    100
+#define DEVICE		    0
 
 EXPORT int cuInit(unsigned int flags);
 EXPORT int cuDeviceGet(int *ret, int ordinal);
+EXPORT int cuDeviceGetCount(int *ret);
 EXPORT int cuDeviceGetAttribute(int *ret, int attribute, int device);
 EXPORT int cuDevicePrimaryCtxRetain(void **ret, int device);
 EXPORT int cuCtxSetCurrent(void *context);
@@ -42,20 +44,26 @@ int cuInit(unsigned int flags)
 
 int cuDeviceGet(int *ret, int ordinal)
 {
-	*ret = 7;
+	*ret = DEVICE;
 	return ordinal ? ERROR_NO_DEVICE : 0;
+}
+
+int cuDeviceGetCount(int *ret)
+{
+	*ret = 1;
+	return 0;
 }
 
 int cuDeviceGetAttribute(int *ret, int attribute, int device)
 {
 	*ret = attribute == 124 && !is("closed");
-	return device == 7 ? 0 : ERROR_INVALID_VALUE;
+	return device == DEVICE ? 0 : ERROR_INVALID_VALUE;
 }
 
 int cuDevicePrimaryCtxRetain(void **ret, int device)
 {
 	*ret = ret;
-	return device == 7 ? 0 : ERROR_INVALID_VALUE;
+	return device == DEVICE ? 0 : ERROR_INVALID_VALUE;
 }
 
 int cuCtxSetCurrent(void *context)

@@ -106,11 +106,12 @@ struct ibv_mr *fake_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t len
 			    IBV_ACCESS_RELAXED_ORDERING;
 	struct ibv_mr *mr;
 
-	if (!fake_opts.dmabuf || access & ~allowed || offset % 4096 != iova % 4096 ||
-	    fcntl(fd, F_GETFD) < 0) {
+	if (!fake_opts.dmabuf || access & ~allowed || offset % 4096 != iova % 4096) {
 		errno = fake_opts.dmabuf ? EINVAL : EOPNOTSUPP;
 		return NULL;
 	}
+	if (fcntl(fd, F_GETFD) < 0) /* EBADF, as of the kernel: after all that */
+		return NULL;
 	mr = fake_reg_mr(pd, (void *)(uintptr_t)iova, length, access);
 	fake_stats.reg_dmabuf_mr += mr != NULL;
 	return mr;

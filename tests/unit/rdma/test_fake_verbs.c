@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "common/rdma_probe.h"
+
 #include "raw_end.h"
 
 static struct raw_end a, b;
@@ -393,6 +395,24 @@ static void test_rnr__is_a_violation_unless_allowed(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void test_rdma_probe__says_who_takes_dmabufs(void **state)
+{
+	struct pw_rdma_probe p[4];
+	size_t nr = 0;
+
+	(void)state;
+	for (int takes = 0; takes < 2; takes++) {
+		fake_opts.dmabuf = takes;
+		assert_int_equal(pw_rdma_probe(p, 4, &nr), 0);
+		assert_true(nr >= 1);
+		assert_true(*p[0].name);
+		for (size_t i = 0; i < nr; i++)
+			assert_int_equal(p[i].dmabuf, takes);
+	}
+	fake_opts.dmabuf = false;
+	assert_int_equal(pw_rdma_probe(p, 0, &nr), -ENODEV);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -417,6 +437,7 @@ int main(void)
 		TEST(test_violations__of_memory),
 		TEST(test_violations__of_life),
 		TEST(test_rnr__is_a_violation_unless_allowed),
+		TEST(test_rdma_probe__says_who_takes_dmabufs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
