@@ -75,7 +75,39 @@ static void dmabuf(struct rig *r, int fd)
 	free(heap);
 }
 
-static void from_memfd(struct rig *r)
+/* Two parts of one dma-buf, each where the server has mapped it; the client has mapped all. */
+static void parts(struct rig *r, int fd)
+{
+	struct reg_ask a = { .op = ASK_REG, .id = 22, .prot = PROT_READ | PROT_WRITE,
+			     .flags = ABI_F_DMABUF, .off = MIB, .len = 2 * MIB };
+	char *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		failed(r, "mmap: %s", strerror(errno));
+	expect(r, 22, ask_fd(r, a, fd), "REG_FD");
+	a.id = 23;
+	a.off = 2 * MIB;
+	expect(r, -EEXIST, ask_fd(r, a, fd), "REG_FD of what is in the other");
+	a.off = 4 * MIB;
+	expect(r, 23, ask_fd(r, a, fd), "REG_FD");
+	xfer_basics(r, "first part", 22, p + MIB + 3 * PAGE, 3 * PAGE);
+	xfer_basics(r, "second part", 23, p + 4 * MIB + PAGE, PAGE);
+	xfer1(r, p + MIB - 1, 2, (struct xfer){ .what = "begins before", .write = true,
+						.err = EFAULT, .reg = -1, .copied = -1 });
+	xfer1(r, p + 3 * MIB - 1, 1, (struct xfer){ .what = "last byte", .hits = 1,
+						    .reg = REG(22, 2 * MIB - 1), .copied = 0 });
+	/* up to the end of the region */
+	pattern(p + 3 * MIB - 10, 0, 10, 77);
+	expect(r, 10, pwrite(r->fd, p + 3 * MIB - 10, PAGE, 0), "beyond the end");
+	expect(r, 0, differ(r->sh->store, 0, 10, 77), "bytes that differ");
+	unreg(r, 22);
+	unreg(r, 23);
+	munmap(p, BYTES);
+	close(fd);
+}
+
+/* A dma-buf of what was a memfd. */
+static int new_udmabuf(struct rig *r)
 {
 	struct mem m = mem_new(r, BYTES, 0);
 	struct udmabuf_create c = { .memfd = (uint32_t)m.fd, .flags = UDMABUF_FLAGS_CLOEXEC,
@@ -88,7 +120,17 @@ static void from_memfd(struct rig *r)
 		failed(r, "udmabuf: %s", strerror(errno));
 	close(dev);
 	mem_free(&m);
-	dmabuf(r, fd);
+	return fd;
+}
+
+static void from_memfd(struct rig *r)
+{
+	dmabuf(r, new_udmabuf(r));
+}
+
+static void parts_of_memfd(struct rig *r)
+{
+	parts(r, new_udmabuf(r));
 }
 
 static void from_heap(struct rig *r)
@@ -104,6 +146,7 @@ static void from_heap(struct rig *r)
 
 const struct reg_case cases_dmabuf[] = {
 	{ .name = "udmabuf", .run = from_memfd },
+	{ .name = "parts of a udmabuf", .run = parts_of_memfd },
 	{ .name = "system dma-heap", .run = from_heap },
 	{ .name = NULL },
 };
