@@ -3,9 +3,11 @@
  *
  * Happy path: look at the file -> map it -> seal it -> see that all its pages are there -> ask the
  * kernel to know them (before any device pins them: kernel and device then mean the same pages) ->
- * announce them to the transports -> requests hold and put -> the end: the kernel forgets it,
- * requests drain, transports give their registrations back, unmap. Can fail: only adding, with a
- * sentence for the application. A kernel that refuses a region costs copies, nothing else.
+ * announce them to the transports, a piece in each turn of the loop, as to pin a lot of memory
+ * takes long and others are to be served meanwhile -> requests hold and put -> the end: the kernel
+ * forgets it, requests drain, transports give their registrations back, unmap. Can fail: only
+ * adding, with a sentence for the application. A kernel that refuses a region costs copies,
+ * nothing else.
  */
 #include "client_fs/region.h"
 
@@ -37,7 +39,7 @@
 #endif
 
 static const struct pw_sm_state states[] = {
-	[PWC_REGION_FREE] = { "free", PW_SM_TO(PWC_REGION_ADDING) | PW_SM_TO(PWC_REGION_LIVE) },
+	[PWC_REGION_FREE] = { "free", PW_SM_TO(PWC_REGION_ADDING) },
 	[PWC_REGION_ADDING] = { "adding", PW_SM_TO(PWC_REGION_LIVE) | PW_SM_TO(PWC_REGION_ENDING) },
 	[PWC_REGION_LIVE] = { "live", PW_SM_TO(PWC_REGION_ENDING) },
 	[PWC_REGION_ENDING] = { "ending", PW_SM_TO(PWC_REGION_FREE) },
@@ -56,6 +58,15 @@ static void arm(struct pwc_regions *t)
 	if (!pw_timer_armed(&t->timer))
 		pw_timer_arm(t->loop, &t->timer, pw_loop_now(t->loop) + ASK_AGAIN_NS);
 }
+
+/* Next turn: others have theirs in between. */
+static void arm_now(struct pwc_regions *t)
+{
+	pw_timer_cancel(t->loop, &t->timer);
+	pw_timer_arm(t->loop, &t->timer, pw_loop_now(t->loop) + 1);
+}
+
+static void pin_on(struct pwc_region *r);
 
 static void close_fd(struct pwc_region *r)
 {
@@ -93,6 +104,8 @@ static void on_timer(struct pw_timer *timer)
 	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++) {
 		struct pwc_region *r = &t->region[i];
 
+		if (r->pinning)
+			pin_on(r);
 		if (r->sm.state != PWC_REGION_ENDING || !r->in_kernel)
 			continue;
 		/* no room for the question now: the next turn of the timer has some */
@@ -105,9 +118,10 @@ void pwc_region_end(struct pwc_region *r)
 {
 	if (r->sm.state == PWC_REGION_FREE || r->sm.state == PWC_REGION_ENDING)
 		return;
-	/* its REG_FD is out: the answer goes on from there */
-	if (r->sm.state == PWC_REGION_LIVE && r->in_kernel)
+	/* ADDING and not pinning: its REG_FD is out, and the answer goes on from there */
+	if ((r->sm.state == PWC_REGION_LIVE || r->pinning) && r->in_kernel)
 		arm(r->t);
+	r->pinning = false;
 	pw_sm_move(&r->sm, PWC_REGION_ENDING, r->users);
 	check_ended(r);
 }
@@ -169,8 +183,32 @@ static void announce(struct pwc_region *r)
 
 static void go_live(struct pwc_region *r)
 {
-	announce(r);
+	r->pinning = false;
 	pw_sm_move(&r->sm, PWC_REGION_LIVE, r->in_kernel);
+}
+
+/* Return: true, it is LIVE; false: its owner is told later. */
+static bool pin(struct pwc_region *r)
+{
+	announce(r);
+	if (pw_mem_step(r->base)) {
+		r->pinning = true;
+		arm_now(r->t);
+		return false;
+	}
+	go_live(r);
+	return true;
+}
+
+static void pin_on(struct pwc_region *r)
+{
+	if (pw_mem_step(r->base)) {
+		arm_now(r->t);
+		return;
+	}
+	go_live(r);
+	if (r->owner)
+		r->owner->on_live(r->owner, r);
 }
 
 void pwc_region_on_kernel(struct pwc_region *r, int res)
@@ -184,8 +222,7 @@ void pwc_region_on_kernel(struct pwc_region *r, int res)
 		if (res < 0)
 			pw_log_info("region %u of process %d: the kernel does not take it, %s",
 				    r->id, (int)r->pid, pw_err_text(res));
-		go_live(r);
-		if (r->owner)
+		if (pin(r) && r->owner)
 			r->owner->on_live(r->owner, r);
 		break;
 	case PWC_REGION_ENDING:
@@ -393,8 +430,8 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	}
 	r->base = p;
 	begin(r, o, ask, &st);
+	pw_sm_move(&r->sm, PWC_REGION_ADDING, 0);
 	if (t->kernel) {
-		pw_sm_move(&r->sm, PWC_REGION_ADDING, 0);
 		r->in_kernel = true;
 		err = t->kernel->reg(t->kernel->owner, r);
 	}
@@ -403,7 +440,7 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 			close_fd(r);
 		r->in_kernel = false;
 		r->kernel_err = err ? err : r->kernel_err;
-		go_live(r);
+		pin(r);
 	}
 	*ret = r;
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* region.h -- memory that applications have handed to this mount, to send from and to receive into
  *
- *	FREE -> [ADDING ->] LIVE -> ENDING -> FREE
- *	             \______________/
+ *	FREE -> ADDING -> LIVE -> ENDING -> FREE
+ *	           \_______________/
  *
  * A region is a memfd whose size is sealed, or a dma-buf, mapped here once. It begins with its
  * application's wish and ends with its application's wish or death; its memory is kept until the
@@ -40,7 +40,8 @@
 
 enum pwc_region_state {
 	PWC_REGION_FREE,
-	PWC_REGION_ADDING, /* the kernel is asked to know it; it may use it before it says so */
+	PWC_REGION_ADDING, /* the kernel is asked to know it; it may use it before it says so. Then
+			    * the transports register it, which takes long if it is large. */
 	PWC_REGION_LIVE,
 	PWC_REGION_ENDING, /* nothing new begins; the kernel and requests let go one by one */
 	PWC_REGION_NR_STATES
@@ -77,6 +78,7 @@ struct pwc_region {
 	bool dmabuf;	/* nobody here may touch it: see pw_runs.foreign */
 	uint32_t users; /* requests under way */
 	bool in_kernel; /* REG_FD was taken, or may be */
+	bool pinning;	/* ADDING still: the transports register it, step by step */
 	int kernel_err; /* why not; 0 */
 	uint64_t reads, writes, bytes_read, bytes_written;
 };
@@ -94,7 +96,7 @@ struct pwc_region_kernel {
 struct pwc_regions {
 	struct pw_loop *loop;
 	const struct pwc_region_kernel *kernel; /* NULL: it has no such table */
-	struct pw_timer timer;			/* asks the kernel again */
+	struct pw_timer timer;			/* asks the kernel again, goes on with pinning */
 	uint32_t max_owner, max_user; /* regions of one application, of one user but root */
 	uint64_t max_bytes_owner, max_bytes;
 	uint32_t nr;

@@ -10,19 +10,35 @@
 static struct pw_mem_area areas[PW_MEM_MAX_AREAS];
 static struct pw_list users = PW_LIST_INIT(users); /* pw_mem_user.node */
 
-static int announce(const struct pw_mem_area *a)
+static bool step(uint32_t idx)
 {
 	struct pw_list *pos;
+	bool more = false;
 
+	pw_list_for_each(pos, &users) {
+		struct pw_mem_user *u = pw_list_entry(pos, struct pw_mem_user, node);
+
+		more |= u->announced(u, idx);
+	}
+	return more;
+}
+
+bool pw_mem_step(void *base)
+{
+	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++)
+		if (base && areas[i].base == base)
+			return step(i);
+	return false;
+}
+
+static int announce(const struct pw_mem_area *a)
+{
 	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
 		if (areas[i].base)
 			continue;
 		areas[i] = *a;
-		pw_list_for_each(pos, &users) {
-			struct pw_mem_user *u = pw_list_entry(pos, struct pw_mem_user, node);
-
-			u->announced(u, i);
-		}
+		while (step(i) && !a->optional)
+			;
 		return 0;
 	}
 	return -ENOSPC;
@@ -75,7 +91,7 @@ void pw_mem_withdraw(void *base)
 	}
 }
 
-void pw_mem_user_add(struct pw_mem_user *u, void (*announced)(struct pw_mem_user *, uint32_t),
+void pw_mem_user_add(struct pw_mem_user *u, bool (*announced)(struct pw_mem_user *, uint32_t),
 		     void (*withdrawn)(struct pw_mem_user *, uint32_t))
 {
 	u->announced = announced;

@@ -27,19 +27,29 @@ struct pw_mem_area {
 
 /* Return: 0; -ENOSPC more than PW_MEM_MAX_AREAS. */
 int pw_mem_announce(void *base, size_t len);
+/* These only begin: pw_mem_step() does the rest. */
 int pw_mem_announce_optional(void *base, size_t len);
 int pw_mem_announce_dmabuf(void *base, size_t len, int fd);
+/**
+ * pw_mem_step - go on with registering an area
+ *
+ * Much memory takes long to pin. One step is a piece of it for each device, so that whoever serves
+ * others in between does not keep them waiting. What has no registration yet is copied.
+ * Return: true, there is more to do.
+ */
+bool pw_mem_step(void *base);
 /* What was never announced is ignored. */
 void pw_mem_withdraw(void *base);
 
 /* Who keeps registrations. */
 struct pw_mem_user {
 	struct pw_list node;
-	void (*announced)(struct pw_mem_user *u, uint32_t area_idx);
+	/* Called again as long as it returns true: there is more to do. */
+	bool (*announced)(struct pw_mem_user *u, uint32_t area_idx);
 	void (*withdrawn)(struct pw_mem_user *u, uint32_t area_idx);
 };
 /* Is told of areas that come and go from now on; those that are there: pw_mem_area(). */
-void pw_mem_user_add(struct pw_mem_user *u, void (*announced)(struct pw_mem_user *, uint32_t),
+void pw_mem_user_add(struct pw_mem_user *u, bool (*announced)(struct pw_mem_user *, uint32_t),
 		     void (*withdrawn)(struct pw_mem_user *, uint32_t));
 void pw_mem_user_del(struct pw_mem_user *u);
 

@@ -17,6 +17,8 @@
 
 #define PIECE_MAX PW_GIB
 #define PIECE_MIN (64 * PW_MIB)
+/* 65,536 small pages: to pin them takes some 20 ms. */
+#define STEP_MAX  (256 * PW_MIB)
 /* A payload and the two blocks around it: what pieces overlap by. */
 #define OVERLAP (PW_MAX_IO + 2 * 4096ull)
 
@@ -50,55 +52,56 @@ static struct ibv_mr *piece_register(const struct pw_rdma_pd *pd, const struct p
 						   access) : NULL;
 }
 
-static int area_register_as(struct pw_rdma_pd *pd, struct pw_rdma_area *a,
-			    const struct pw_mem_area *m, size_t piece)
+static int area_begin(struct pw_rdma_area *a, const struct pw_mem_area *m, size_t piece)
 {
-	uint32_t nr = (uint32_t)((m->len + piece - 1) / piece);
 	int err = PW_FAULT_ERR("rdma.area", -ENOMEM);
 
-	a->mr = err ? NULL : calloc(nr, sizeof(struct ibv_mr *));
-	if (!a->mr)
-		return -ENOMEM;
+	piece = PW_ROUND_DOWN(piece, 4096);
+	a->nr_wanted = (uint32_t)((m->len + piece - 1) / piece);
 	a->piece_bytes = piece;
-	for (a->nr_pieces = 0; a->nr_pieces < nr; a->nr_pieces++) {
-		size_t at = a->nr_pieces * piece;
-
-		a->mr[a->nr_pieces] = piece_register(pd, m, at,
-						     PW_MIN(piece + OVERLAP, m->len - at));
-		if (!a->mr[a->nr_pieces]) {
-			err = pw_verbs_err();
-			area_unregister(pd, a);
-			return err;
-		}
-	}
-	return 0;
+	a->mr = err ? NULL : calloc(a->nr_wanted, sizeof(struct ibv_mr *));
+	return a->mr ? 0 : -ENOMEM;
 }
 
-static int area_try(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_mem_area *m)
+/* The largest piece that is tried; of what is registered in steps, one that does not take long. */
+static size_t piece_max(const struct pw_rdma_pd *pd, const struct pw_mem_area *m)
 {
-	uint64_t limit = PW_MIN(pd->dev->attr.max_mr_size, PIECE_MAX);
-	size_t piece;
-	int err = -ENOMEM;
+	uint64_t limit = PW_MIN(pd->dev->attr.max_mr_size, m->optional ? STEP_MAX : PIECE_MAX);
 
-	if (limit < PIECE_MIN + OVERLAP)
-		limit = PIECE_MIN + OVERLAP;
-	for (piece = limit - OVERLAP; piece >= PIECE_MIN; piece /= 2) {
-		piece = PW_ROUND_DOWN(piece, 4096);
-		err = area_register_as(pd, &pd->area[idx], m, piece);
-		if (err != -ENOMEM && err != -EINVAL)
-			return err;
-		/* smaller pieces would be the same */
-		if (m->len <= piece / 2)
-			return err;
-	}
-	return err;
+	return PW_MAX(limit, PIECE_MIN + OVERLAP) - OVERLAP;
 }
 
-static int area_register(struct pw_rdma_pd *pd, uint32_t idx, const struct pw_mem_area *m)
+/* One more piece; or all anew in smaller ones. Return: 1 there is more to do; 0; -errno. */
+static int area_step(struct pw_rdma_pd *pd, struct pw_rdma_area *a, const struct pw_mem_area *m)
 {
-	int err = area_try(pd, idx, m);
+	size_t piece, at;
+	int err = a->mr ? 0 : area_begin(a, m, piece_max(pd, m));
 
+	if (err)
+		return err;
+	piece = a->piece_bytes;
+	at = a->nr_pieces * piece;
+	a->mr[a->nr_pieces] = piece_register(pd, m, at, PW_MIN(piece + OVERLAP, m->len - at));
+	if (a->mr[a->nr_pieces])
+		return ++a->nr_pieces < a->nr_wanted;
+	err = pw_verbs_err();
+	area_unregister(pd, a);
+	/* smaller pieces would be the same */
+	if ((err != -ENOMEM && err != -EINVAL) || m->len <= piece / 2 || piece / 2 < PIECE_MIN)
+		return err;
+	err = area_begin(a, m, piece / 2);
+	return err ? err : 1;
+}
+
+static int area_go_on(struct pw_rdma_pd *pd, uint32_t idx)
+{
+	const struct pw_mem_area *m = pw_mem_area(idx);
+	int err = area_step(pd, &pd->area[idx], m);
+
+	if (err > 0)
+		return err;
 	pw_mem_note(idx, pd->dev->name, err);
+	pd->area[idx].refused = err;
 	if (err && m->optional) {
 		pw_log_warn("%s: %zu bytes of memory of a program are not registered (%s): "
 			    "payloads there are copied", pd->dev->name, m->len, pw_err_text(err));
@@ -111,9 +114,10 @@ int pw_rdma_pd_register(struct pw_rdma_pd *pd)
 {
 	pd->registers = true;
 	for (uint32_t i = 0; i < PW_MEM_MAX_AREAS; i++) {
-		const struct pw_mem_area *m = pw_mem_area(i);
-		int err = m->base && !pd->area[i].mr ? area_register(pd, i, m) : 0;
+		int err = pw_mem_area(i)->base && !pd->area[i].mr;
 
+		while (err > 0)
+			err = area_go_on(pd, i);
 		if (err)
 			return err;
 	}
@@ -125,12 +129,14 @@ struct ibv_mr *pw_rdma_pd_find(const struct pw_rdma_pd *pd, const void *p, size_
 	const struct pw_rdma_area *a;
 	const struct pw_mem_area *m;
 	uint32_t idx;
+	size_t piece;
 
 	m = pw_mem_find(p, len, &idx);
 	if (!m || !pd->area[idx].mr || len > OVERLAP)
 		return NULL;
 	a = &pd->area[idx];
-	return a->mr[(size_t)((const uint8_t *)p - m->base) / a->piece_bytes];
+	piece = (size_t)((const uint8_t *)p - m->base) / a->piece_bytes;
+	return piece < a->nr_pieces ? a->mr[piece] : NULL;
 }
 
 /* Domains ------------------------------------------------------------------------------------- */
@@ -167,15 +173,19 @@ static bool has_areas(const struct pw_rdma_pd *pd)
 
 /* A mount's arena comes after its first connection, whose node says how large it has to be; the
  * memory of an application comes at any time. */
-static void on_announced(struct pw_mem_user *u, uint32_t area_idx)
+static bool on_announced(struct pw_mem_user *u, uint32_t area_idx)
 {
 	struct pw_rdma_pd *pd = pw_container_of(u, struct pw_rdma_pd, user);
-	const struct pw_mem_area *m = pw_mem_area(area_idx);
-	int err = pd->registers ? area_register(pd, area_idx, m) : 0;
+	const struct pw_rdma_area *a = &pd->area[area_idx];
+	int err;
 
-	if (err)
+	if (!pd->registers || a->refused || (a->mr && a->nr_pieces == a->nr_wanted))
+		return false;
+	err = area_go_on(pd, area_idx);
+	if (err < 0)
 		pw_log_warn("%s: %zu bytes of memory not registered (%s): payloads there take "
-			    "longer", pd->dev->name, m->len, pw_err_text(err));
+			    "longer", pd->dev->name, pw_mem_area(area_idx)->len, pw_err_text(err));
+	return err > 0;
 }
 
 static void on_withdrawn(struct pw_mem_user *u, uint32_t area_idx)

@@ -56,7 +56,8 @@ struct pw_rdma_limits {
 /* One area; a payload lies in one piece whole, because pieces overlap by the longest payload. */
 struct pw_rdma_area {
 	struct ibv_mr **mr; /* owns; nr_pieces of them; NULL: not registered */
-	uint32_t nr_pieces;
+	uint32_t nr_pieces, nr_wanted; /* fewer: it is being registered, see pw_mem_step() */
+	bool refused; /* the device does not take it: not to be tried again */
 	size_t piece_bytes; /* distance of their beginnings */
 };
 

@@ -459,6 +459,77 @@ static void test_kernel__end_of_the_connection_is_the_end_of_its_table(void **st
 	assert_false(pw_timer_armed(&t.timer));
 }
 
+/* A transport that takes several steps to register anything. */
+static uint32_t steps;
+
+static bool on_announced(struct pw_mem_user *u, uint32_t idx)
+{
+	(void)u;
+	(void)idx;
+	return steps && steps--;
+}
+
+static void on_withdrawn(struct pw_mem_user *u, uint32_t idx)
+{
+	(void)u;
+	(void)idx;
+	steps = 0;
+}
+
+static void test_pinning__is_done_in_turns_of_its_own(void **state)
+{
+	struct pw_mem_user user;
+	struct pwc_region *r;
+
+	(void)state;
+	pw_mem_user_add(&user, on_announced, on_withdrawn);
+	steps = 4;
+	r = must_add(&app, LEN);
+	assert_int_equal(r->sm.state, PWC_REGION_ADDING);
+	while (steps) {
+		assert_null(pwc_region_find(&t, r->id, r->key, app.uid));
+		assert_int_equal(nr_live, 0);
+		turn_of_timer();
+	}
+	turn_of_timer();
+	assert_int_equal(nr_live, 1);
+	assert_ptr_equal(pwc_region_find(&t, r->id, r->key, app.uid), r);
+	assert_false(pw_timer_armed(&t.timer));
+	pwc_region_end(r);
+
+	/* and nobody waits for it any more */
+	steps = 100;
+	must_add(&app, LEN);
+	turn_of_timer();
+	pwc_regions_end_owner(&t, &app);
+	assert_int_equal(t.nr, 0);
+	assert_int_equal(steps, 0);
+	assert_int_equal(nr_live, 1);
+	pw_mem_user_del(&user);
+}
+
+static void test_kernel__end_while_pinning_asks_it_to_forget(void **state)
+{
+	struct pw_mem_user user;
+	struct pwc_region *r;
+
+	(void)state;
+	pw_mem_user_add(&user, on_announced, on_withdrawn);
+	r = must_add(&app, LEN);
+	steps = 100;
+	pwc_region_on_kernel(r, 0);
+	assert_int_equal(r->sm.state, PWC_REGION_ADDING);
+	assert_int_equal(nr_live, 0);
+	pwc_regions_end_owner(&t, &app);
+	assert_int_equal(r->sm.state, PWC_REGION_ENDING);
+	turn_of_timer();
+	assert_int_equal(kernel.unregs, 1);
+	pwc_region_on_kernel(r, -ENOENT);
+	assert_int_equal(t.nr, 0);
+	assert_int_equal(nr_live, 0);
+	pw_mem_user_del(&user);
+}
+
 int main(void)
 {
 #define TEST(f)	  cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -474,10 +545,12 @@ int main(void)
 		TEST(test_find__only_with_id_key_and_user),
 		TEST(test_mem__range_is_checked_without_overflow),
 		TEST(test_end__waits_for_requests),
+		TEST(test_pinning__is_done_in_turns_of_its_own),
 		KERNEL(test_kernel__live_only_when_it_has_answered),
 		KERNEL(test_kernel__end_asks_until_it_has_forgotten),
 		KERNEL(test_kernel__refusal_leaves_a_region_without_it),
 		KERNEL(test_kernel__death_before_the_answer),
+		KERNEL(test_kernel__end_while_pinning_asks_it_to_forget),
 		KERNEL(test_kernel__end_of_the_connection_is_the_end_of_its_table),
 	};
 

@@ -184,6 +184,57 @@ static void test_runs__in_several_registrations(void **state)
 	free(whole);
 }
 
+/* Large memory of a program: piece by piece, and of use as far as it is registered. */
+static void test_area__of_a_program_is_registered_in_steps(void **state)
+{
+	size_t size = 1u << 30;
+	uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct iovec v[] = { { p, 4096 }, { p + size - 4096, 4096 } };
+	struct pw_runs first = { v, 1 }, both = { v, 2 };
+	uint64_t before, steps = 1;
+
+	assert_true(p != MAP_FAILED);
+	rig_connect_pair();
+	run_turns(100);
+	before = fake_stats.reg_mr;
+	assert_int_equal(pw_mem_announce_optional(p, size), 0);
+	assert_int_equal(pw_xprt_gathers(client.x, &first, false), PW_GATHER_OK);
+	assert_int_equal(pw_xprt_gathers(client.x, &both, false), PW_GATHER_UNREGISTERED);
+	while (pw_mem_step(p))
+		steps++;
+	assert_true(steps >= 3);
+	assert_true(fake_stats.reg_mr - before > steps);
+	assert_int_equal(pw_xprt_gathers(client.x, &both, false), PW_GATHER_OK);
+	before = fake_stats.reg_mr;
+	assert_false(pw_mem_step(p));
+	assert_int_equal(fake_stats.reg_mr, before);
+	pw_mem_withdraw(p);
+
+	/* gone in the middle of it */
+	assert_int_equal(pw_mem_announce_optional(p, size), 0);
+	assert_true(pw_mem_step(p));
+	pw_mem_withdraw(p);
+	assert_false(fake_memory_in_use(p, size));
+	assert_false(pw_mem_step(p));
+
+	/* in smaller pieces than it was begun with; or not at all, and not again and again */
+	fake_opts.mr_fails_above = 150u << 20;
+	assert_int_equal(pw_mem_announce_optional(p, size), 0);
+	for (steps = 1; pw_mem_step(p); steps++)
+		;
+	assert_true(steps >= 8);
+	assert_int_equal(pw_xprt_gathers(client.x, &both, false), PW_GATHER_OK);
+	pw_mem_withdraw(p);
+	fake_opts.mr_fails_above = 10u << 20;
+	assert_int_equal(pw_mem_announce_optional(p, size), 0);
+	while (pw_mem_step(p))
+		;
+	assert_int_equal(pw_xprt_gathers(client.x, &first, false), PW_GATHER_UNREGISTERED);
+	pw_mem_withdraw(p);
+	munmap(p, size);
+}
+
 static void test_runs__that_it_cannot_gather(void **state)
 {
 	uint8_t *p = malloc(3 * 4096);
@@ -337,6 +388,7 @@ int main(void)
 		TEST(test_one_piece_at_once__is_what_some_devices_take),
 		TEST(test_runs__longer_than_a_message_of_the_device),
 		TEST(test_runs__in_several_registrations),
+		TEST(test_area__of_a_program_is_registered_in_steps),
 		TEST(test_runs__that_it_cannot_gather),
 		TEST(test_optional_area__that_is_not_registered),
 		TEST(test_dmabuf__is_registered_as_one),
