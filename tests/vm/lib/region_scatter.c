@@ -166,9 +166,8 @@ static int make_region(pw_t *pw, bool dmabuf, pw_region_t **ret)
 int main(int argc, char **argv)
 {
 	pw_region_t *r = NULL;
-	unsigned int pieces;
 	pw_t *pw = NULL;
-	char name[16];
+	char line[32];
 	int err;
 
 	if (argc != 3 && argc != 4)
@@ -188,8 +187,14 @@ int main(int argc, char **argv)
 	mem = pw_addr(r, NULL, NULL);
 	puts("ok");
 	fflush(stdout);
-	while (scanf("%15s %u", name, &pieces) == 2 && pieces > 1 && pieces <= PIECES_MAX) {
-		err = step(name, pieces);
+	while (fgets(line, sizeof(line), stdin)) {
+		char *space = strchr(line, ' ');
+		unsigned long pieces = space ? strtoul(space, NULL, 10) : 0;
+
+		if (pieces < 2 || pieces > PIECES_MAX)
+			break;
+		*space = '\0';
+		err = step(line, (unsigned int)pieces);
 		puts(err ? strerror(-err) : "ok");
 		fflush(stdout);
 	}
