@@ -110,28 +110,37 @@ static void check_devices(json_t *checks)
 	    *takes ? "" : "use a network card whose driver does; soft-RoCE and soft-iWARP do not");
 }
 
+/* Return: how many GPUs the driver finds. */
+static int count_gpus(void *lib, int *ret_exporting)
+{
+	int (*init)(unsigned int), (*count)(int *), (*attribute)(int *, int, int);
+	int nr = 0, can = 0;
+
+	*(void **)&init = dlsym(lib, "cuInit");
+	*(void **)&count = dlsym(lib, "cuDeviceGetCount");
+	*(void **)&attribute = dlsym(lib, "cuDeviceGetAttribute");
+	if (!init || !count || !attribute || init(0) || count(&nr))
+		return 0;
+	for (int i = 0; i < nr; i++)
+		*ret_exporting +=
+			!attribute(&can, DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED, i) && can;
+	return nr;
+}
+
 /* Return: there is a GPU. */
 static bool check_gpu(json_t *checks)
 {
 	void *lib = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-	int (*init)(unsigned int) = NULL;
-	int (*count)(int *) = NULL;
-	int (*attribute)(int *, int, int) = NULL;
-	int nr = 0, can = 0, exporting = 0;
+	int exporting = 0, nr = lib ? count_gpus(lib, &exporting) : 0;
 	char text[100];
 
-	if (lib) {
-		*(void **)&init = dlsym(lib, "cuInit");
-		*(void **)&count = dlsym(lib, "cuDeviceGetCount");
-		*(void **)&attribute = dlsym(lib, "cuDeviceGetAttribute");
-	}
-	if (!init || !count || !attribute || init(0) || count(&nr) || !nr) {
+	if (!nr)
 		add(checks, "gpu", MISSING, lib ? "CUDA finds no GPU" : "no CUDA driver",
 		    "install the driver of the GPU, if there is one; nvidia-smi lists them");
+	if (lib)
+		dlclose(lib);
+	if (!nr)
 		return false;
-	}
-	for (int i = 0; i < nr; i++)
-		exporting += !attribute(&can, DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED, i) && can;
 	snprintf(text, sizeof(text), "%d of %d GPUs export their memory as dma-bufs", exporting,
 		 nr);
 	add(checks, "gpu", exporting ? GOOD : MISSING, text,

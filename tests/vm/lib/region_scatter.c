@@ -136,15 +136,17 @@ static int load(const char *path)
 static int make_dmabuf(size_t len)
 {
 	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = len };
-	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), fd = -1, err = -errno;
-	int m = memfd_create("scatter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), m, fd = -1, err;
 
+	if (dev < 0)
+		return -errno;
+	m = memfd_create("scatter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	c.memfd = (uint32_t)m;
-	if (dev >= 0 && !ftruncate(m, (off_t)len) && !fcntl(m, F_ADD_SEALS, F_SEAL_SHRINK))
+	if (m >= 0 && !ftruncate(m, (off_t)len) && !fcntl(m, F_ADD_SEALS, F_SEAL_SHRINK))
 		fd = ioctl(dev, UDMABUF_CREATE, &c);
-	if (fd < 0 && dev >= 0)
-		err = -errno;
-	close(m);
+	err = fd < 0 ? -errno : 0;
+	if (m >= 0)
+		close(m);
 	close(dev);
 	return fd < 0 ? err : fd;
 }
