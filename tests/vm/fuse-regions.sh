@@ -14,6 +14,10 @@ requires root ring /dev/fuse
 trace=/sys/kernel/tracing
 mnt=$TMPDIR/mnt
 mkdir "$mnt"
+if ! mountpoint -q /sys/fs/fuse/connections; then
+	mount -t fusectl none /sys/fs/fuse/connections
+	cleanup_fn umount /sys/fs/fuse/connections
+fi
 ring_switch on
 echo 16 >/proc/sys/vm/nr_hugepages
 count_copies() {

@@ -53,6 +53,11 @@ echo 0 >/proc/sys/vm/nr_hugepages
 for fs in ext4 xfs overlay tmpfs; do
 	grep -qw "$fs" /proc/filesystems || fail "no $fs"
 done
+truncate -s 16M "$TMPDIR/image"
+mkfs.ext4 -q "$TMPDIR/image"
+mkdir "$TMPDIR/loop"
+mount -o loop "$TMPDIR/image" "$TMPDIR/loop" || fail "no mount -o loop"
+cleanup_fn umount "$TMPDIR/loop"
 grep -q device-mapper /proc/misc || fail "no device mapper"
 requires netns
 ip netns add pw-features

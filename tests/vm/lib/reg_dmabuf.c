@@ -31,7 +31,7 @@ static void dmabuf(struct rig *r, int fd)
 	expect(r, 20, reg(r, 20, &m, ABI_F_DMABUF | ABI_F_INACTIVE), "REG_FD");
 	expect(r, -EEXIST, reg(r, 21, &m, ABI_F_DMABUF), "again");
 	xfer1(r, m.p, MIB, (struct xfer){ .what = "inactive", .write = true, .err = EFAULT,
-					  .reg = -1, .copied = -1 });
+					  .reg = -1, .copied = -1, .miss = MISS_INACTIVE });
 	expect(r, 0, ask(r, .op = ASK_ACTIVATE, .id = 20), "ACTIVATE");
 	xfer_basics(r, "dma-buf", 20, m.p + 5 * PAGE, 5 * PAGE);
 	/* no pages, but no request is longer than with pages */

@@ -52,6 +52,7 @@ int main(int argc, char **argv)
 	nr += run_table(&r, cases_memory);
 	nr += run_table(&r, cases_life);
 	nr += run_table(&r, cases_dmabuf);
+	nr += run_table(&r, cases_stats);
 	printf("%d cases\n", nr);
 	return 0;
 }

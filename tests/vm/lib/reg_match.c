@@ -50,9 +50,11 @@ static void huge_pages(struct rig *r)
 						    .reg = REG(12, MIB), .copied = 8 });
 	expect(r, 0, ask(r, .op = ASK_GUARD, .arg = 0), "guard");
 	xfer1(r, m.p + 2 * MIB - PAGE, MIB, (struct xfer){ .what = "begins before", .write = true,
-							   .copies = 1, .reg = 0, .copied = -1 });
+							   .copies = 1, .reg = 0, .copied = -1,
+							   .miss = MISS_UNREGISTERED });
 	xfer1(r, m.p + 4 * MIB - PAGE, MIB, (struct xfer){ .what = "ends behind", .copies = 1,
-							   .reg = 0, .copied = -1 });
+							   .reg = 0, .copied = -1,
+							   .miss = MISS_MIXED });
 	unreg(r, 12);
 	mem_free(&m);
 }
@@ -131,7 +133,7 @@ static void mixes(struct rig *r)
 	char *heap = calloc(1, MIB);
 	struct iovec v[2] = { { heap, 3000 }, { a.p, 1000 } };
 	struct xfer x = { .what = "heap and region", .write = true, .iov = v, .nr = 2, .copies = 1,
-			  .reg = 0, .copied = 4008 };
+			  .reg = 0, .copied = 4008, .miss = MISS_UNREGISTERED };
 
 	expect(r, 1, reg(r, 1, &a, 0), "REG_FD");
 	expect(r, 2, reg(r, 2, &b, 0), "REG_FD");
@@ -139,6 +141,7 @@ static void mixes(struct rig *r)
 	v[0] = (struct iovec){ a.p, 1000 };
 	v[1] = (struct iovec){ b.p, 3000 };
 	x.what = "two regions";
+	x.miss = MISS_MIXED;
 	xfer(r, x);
 	x.write = false;
 	x.copied = 4000;
@@ -159,7 +162,8 @@ static void read_only(struct rig *r)
 	expect(r, 7, reg(r, 7, &m, ABI_F_RDONLY), "REG_FD");
 	xfer1(r, m.p, MIB, (struct xfer){ .what = "write", .write = true, .hits = 1,
 					  .reg = REG(7, 0), .copied = 8 });
-	xfer1(r, m.p, MIB, (struct xfer){ .what = "read", .copies = 1, .reg = 0, .copied = MIB });
+	xfer1(r, m.p, MIB, (struct xfer){ .what = "read", .copies = 1, .reg = 0, .copied = MIB,
+					  .miss = MISS_RDONLY });
 	unreg(r, 7);
 	mem_free(&m);
 }

@@ -10,8 +10,10 @@
 
 #define WRITE_HIT(w, id, off)                                                                      \
 	(struct xfer){ .what = w, .write = true, .hits = 1, .reg = REG(id, off), .copied = 8 }
-#define WRITE_MISS(w) (struct xfer){ .what = w, .write = true, .copies = 1, .reg = 0, .copied = -1 }
-#define READ_MISS(w) (struct xfer){ .what = w, .copies = 1, .reg = 0, .copied = -1 }
+#define WRITE_MISS(w, why)                                                                         \
+	(struct xfer){ .what = w, .write = true, .copies = 1, .reg = 0, .copied = -1, .miss = why }
+#define READ_MISS(w, why)                                                                          \
+	(struct xfer){ .what = w, .copies = 1, .reg = 0, .copied = -1, .miss = why }
 
 static void punched(struct rig *r)
 {
@@ -21,12 +23,12 @@ static void punched(struct rig *r)
 	expect(r, 8, reg(r, 8, &m, 0), "REG_FD");
 	xfer1(r, m.p, MIB, WRITE_HIT("before", 8, 0));
 	expect(r, 0, fallocate(m.fd, how, 2 * PAGE, PAGE), "punch");
-	xfer1(r, m.p, MIB, WRITE_MISS("with the new page"));
-	xfer1(r, m.p, MIB, READ_MISS("with the new page, read"));
+	xfer1(r, m.p, MIB, WRITE_MISS("with the new page", MISS_MIXED));
+	xfer1(r, m.p, MIB, READ_MISS("with the new page, read", MISS_MIXED));
 	xfer1(r, m.p + 3 * PAGE, MIB, WRITE_HIT("behind it", 8, 3 * PAGE));
 	expect(r, 0, ftruncate(m.fd, MIB), "truncate");
 	expect(r, 0, ftruncate(m.fd, 4 * MIB), "extend");
-	xfer1(r, m.p + 2 * MIB, MIB, WRITE_MISS("cut off and back"));
+	xfer1(r, m.p + 2 * MIB, MIB, WRITE_MISS("cut off and back", MISS_UNREGISTERED));
 	xfer1(r, m.p + 3 * PAGE, MIB / 2, WRITE_HIT("not cut off", 8, 3 * PAGE));
 	unreg(r, 8);
 	mem_free(&m);
@@ -47,7 +49,7 @@ static void private_mapping(struct rig *r)
 	/* filled through the shared mapping, so the private one still has its pages */
 	x.alias = (m.p + MIB) - (p + MIB);
 	xfer1(r, p + MIB, MIB, x);
-	xfer1(r, p + MIB, MIB, WRITE_MISS("after it"));
+	xfer1(r, p + MIB, MIB, WRITE_MISS("after it", MISS_UNREGISTERED));
 	memset(m.p + 2 * MIB, 7, MIB);
 	/* reading into it makes private pages of it, also where the buffer is not filled before */
 	v = (struct iovec){ p + 2 * MIB, MIB };
@@ -73,7 +75,7 @@ static void activated(struct rig *r, unsigned int flags, size_t page)
 	struct mem m = mem_new(r, 4 * MIB, flags);
 
 	expect(r, 9, reg(r, 9, &m, ABI_F_INACTIVE), "REG_FD");
-	xfer1(r, m.p, MIB, WRITE_MISS("inactive"));
+	xfer1(r, m.p, MIB, WRITE_MISS("inactive", MISS_INACTIVE));
 	expect(r, 0, ask(r, .op = ASK_ACTIVATE, .id = 9), "ACTIVATE");
 	expect(r, -EALREADY, ask(r, .op = ASK_ACTIVATE, .id = 9), "ACTIVATE again");
 	xfer1(r, m.p + 5, MIB - PAGE, WRITE_HIT("active", 9, 5));
@@ -84,7 +86,7 @@ static void activated(struct rig *r, unsigned int flags, size_t page)
 	expect(r, -ESTALE, ask(r, .op = ASK_ACTIVATE, .id = 9), "ACTIVATE after a punch");
 	m.p[2 * MIB] = 1; /* a page again, but another one */
 	expect(r, -ESTALE, ask(r, .op = ASK_ACTIVATE, .id = 9), "ACTIVATE of another page");
-	xfer1(r, m.p, MIB, WRITE_MISS("stale"));
+	xfer1(r, m.p, MIB, WRITE_MISS("stale", MISS_INACTIVE));
 	unreg(r, 9);
 	mem_free(&m);
 }
@@ -142,7 +144,7 @@ static void refused(struct rig *r)
 	expect(r, -ENOENT, ask(r, .op = ASK_UNREG, .id = 1u << 20), "UNREG of no id");
 	expect(r, -EINVAL, ask(r, .op = ASK_UNREG_DIRTY, .id = 3), "UNREG with a length");
 	/* of what failed nothing is left */
-	xfer1(r, n.p, MIB, WRITE_MISS("refused"));
+	xfer1(r, n.p, MIB, WRITE_MISS("refused", MISS_UNREGISTERED));
 	xfer1(r, m.p, MIB, WRITE_HIT("first", 3, 0));
 	expect(r, 0, reg(r, ABI_ID_ANY, &n, 0), "id by the kernel");
 	xfer1(r, n.p + 1, PAGE, WRITE_HIT("id by the kernel", 0, 1));

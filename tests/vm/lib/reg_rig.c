@@ -12,6 +12,8 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,6 +102,7 @@ void rig_start(struct rig *r, const struct reg_server_opts *o)
 {
 	struct reg_server_opts mine = *o;
 	char path[128];
+	struct stat st;
 	long up = -1;
 	int sv[2];
 
@@ -124,8 +127,9 @@ void rig_start(struct rig *r, const struct reg_server_opts *o)
 		failed(r, "the server did not come up");
 	snprintf(path, sizeof(path), "%s/f", r->mnt);
 	r->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (r->fd < 0)
+	if (r->fd < 0 || fstat(r->fd, &st))
 		failed(r, "open: %s", strerror(errno));
+	r->conn = minor(st.st_dev);
 }
 
 void rig_kill(struct rig *r)

@@ -20,6 +20,7 @@ struct rig {
 	bool pool;
 	pid_t pid; /* of the server */
 	int ctl, fd; /* fd: the file, O_DIRECT */
+	unsigned int conn; /* number of the connection */
 	long pins; /* of the machine before the case */
 };
 
@@ -27,6 +28,31 @@ struct mem {
 	int fd;
 	char *p;
 	size_t len;
+};
+
+/* Of the file uring_stats: what there is, then what adds up. */
+enum stat_nr {
+	REGIONS,
+	DMABUF_REGIONS,
+	DRAINING_REGIONS,
+	PINNED_PAGES,
+	FIRST_SUM,
+	HITS = FIRST_SUM,
+	HITS_SG,
+	HIT_BYTES,
+	MISS_UNREGISTERED,
+	MISS_MIXED,
+	MISS_INACTIVE,
+	MISS_RDONLY,
+	MISS_RUNS,
+	MISS_NOMEM,
+	MISS_BYTES,
+	COPIED_BYTES,
+	NR_STATS,
+};
+
+struct stats {
+	long n[NR_STATS];
 };
 
 enum how { BY_SYSCALL, BY_URING, BY_URING_FIXED, BY_AIO };
@@ -44,6 +70,7 @@ struct xfer {
 	long hits, sg, copies;
 	int64_t reg; /* id << 48 | offset of the last request; -1: do not care */
 	int64_t copied; /* bytes that the kernel copied; -1: do not care */
+	enum stat_nr miss; /* why what is copied is; 0: do not care */
 };
 
 #define REG(id, off) ((int64_t)((uint64_t)(id) << ABI_ID_SHIFT | (off)))
@@ -79,6 +106,12 @@ long differ(const char *p, off_t pos, size_t len, uint32_t seed);
 /* Bytes that fuse_copy_do() has copied since the last call; -1 when nobody counts. */
 long copied_bytes(void);
 
+/* What the kernel says of the connection; since: what was added to @s meanwhile. */
+void stats_read(struct rig *r, struct stats *s);
+void stats_since(struct rig *r, struct stats *s);
+void stats_same(struct rig *r, const char *what, const struct stats *s, enum stat_nr nr,
+		long want);
+
 struct job {
 	pthread_t t;
 	int fd;
@@ -97,7 +130,8 @@ struct reg_case {
 	struct reg_server_opts o;
 	bool own; /* ends the server by itself */
 };
-extern const struct reg_case cases_match[], cases_memory[], cases_life[], cases_dmabuf[];
+extern const struct reg_case cases_match[], cases_memory[], cases_life[], cases_dmabuf[],
+	cases_stats[];
 
 /* Servers that are killed amid transfers, registering and unregistering, for @seconds. */
 void stress(struct rig *r, long seconds);

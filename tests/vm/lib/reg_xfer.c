@@ -151,9 +151,35 @@ static long sweep(struct rig *r, const struct xfer *x, uint32_t seed, bool check
 	return bad;
 }
 
+/* What the kernel says of it agrees with what the server has seen. */
+static void compare_stats(struct rig *r, const struct xfer *x, const struct stats *s, long len,
+			  long bytes)
+{
+	long misses = s->n[MISS_UNREGISTERED] + s->n[MISS_MIXED] + s->n[MISS_INACTIVE] +
+		      s->n[MISS_RDONLY] + s->n[MISS_RUNS] + s->n[MISS_NOMEM];
+
+	stats_same(r, x->what, s, HITS, x->hits);
+	stats_same(r, x->what, s, HITS_SG, x->sg);
+	if (x->copied >= 0)
+		stats_same(r, x->what, s, COPIED_BYTES, x->copied);
+	else if (bytes >= 0)
+		stats_same(r, x->what, s, COPIED_BYTES, bytes);
+	if (x->miss)
+		stats_same(r, x->what, s, x->miss, x->err ? 1 : x->copies);
+	/* what fails comes to no server, and without regions nobody looks */
+	if (x->err)
+		return;
+	expect(r, s->n[REGIONS] ? x->copies : 0, misses, "misses");
+	if (s->n[REGIONS])
+		expect(r, len, s->n[HIT_BYTES] + s->n[MISS_BYTES], "bytes of hits and misses");
+	else if (!x->copies)
+		stats_same(r, x->what, s, HIT_BYTES, len);
+}
+
 void xfer(struct rig *r, struct xfer x)
 {
 	static uint32_t seed;
+	struct stats s;
 	long hits, sg, copies, bytes, res, len = 0, bad;
 	int i;
 
@@ -164,9 +190,11 @@ void xfer(struct rig *r, struct xfer x)
 	hits = r->sh->hits;
 	sg = r->sh->sg;
 	copies = r->sh->copies;
+	stats_read(r, &s);
 	copied_bytes();
 	res = send_it(r->fd, &x);
 	bytes = copied_bytes();
+	stats_since(r, &s);
 	expect(r, x.err ? -x.err : len, res, x.what);
 	hits = r->sh->hits - hits;
 	sg = r->sh->sg - sg;
@@ -178,6 +206,7 @@ void xfer(struct rig *r, struct xfer x)
 		failed(r, "%s: region %lx, not %lx", x.what, (long)r->sh->last_reg, (long)x.reg);
 	if (x.copied >= 0 && bytes >= 0 && bytes != x.copied)
 		failed(r, "%s: %ld bytes copied, not %ld", x.what, bytes, (long)x.copied);
+	compare_stats(r, &x, &s, len, bytes);
 	bad = x.err ? 0 : sweep(r, &x, seed, true);
 	if (bad || r->sh->bad)
 		failed(r, "%s: %ld bytes differ, %ld bad requests", x.what, bad,
