@@ -34,21 +34,25 @@ static const char *const names[NR_STATS] = {
 
 void stats_read(struct rig *r, struct stats *s)
 {
-	char path[128], name[32];
+	char path[128], line[128];
 	unsigned int seen = 0, i;
-	long value;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/uring_stats", r->conn);
 	f = fopen(path, "re");
-	if (!f)
+	if (!f) {
 		failed(r, "%s: %s", path, strerror(errno));
-	while (fscanf(f, "%31s %ld", name, &value) == 2)
-		for (i = 0; i < NR_STATS; i++)
-			if (!strcmp(name, names[i])) {
-				s->n[i] = value;
+		return;
+	}
+	while (fgets(line, sizeof(line), f))
+		for (i = 0; i < NR_STATS; i++) {
+			size_t n = strlen(names[i]);
+
+			if (!strncmp(line, names[i], n) && line[n] == ' ') {
+				s->n[i] = strtol(line + n, NULL, 10);
 				seen |= 1u << i;
 			}
+		}
 	fclose(f);
 	if (seen != (1u << NR_STATS) - 1)
 		failed(r, "%s: lines %#x of %#x", path, seen, (1u << NR_STATS) - 1);
@@ -180,8 +184,10 @@ static void tracepoint(struct rig *r)
 	expect(r, 10, pwrite(r->fd, heap, 10, 0), "write of other memory");
 	trace_switch(r, false);
 	f = fopen(TRACING "trace", "re");
-	if (!f)
+	if (!f) {
 		failed(r, "the trace: %s", strerror(errno));
+		return;
+	}
 	traced(r, f, "opcode 16 (FUSE_WRITE) len 5000 hit region 6 offset 777 runs 1");
 	traced(r, f, "opcode 16 (FUSE_WRITE) len 3000 hit region 6 offset 20480 runs 2");
 	traced(r, f, "opcode 15 (FUSE_READ) len 4096 rdonly region -1 offset 0 runs 0");
