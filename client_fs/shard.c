@@ -29,8 +29,12 @@
 #include "common/log.h"
 #include "common/random.h"
 
-#define NR_DEV_BUFS 256u
-#define SETTLE_TURNS 3u
+/* Requests at once over /dev/fuse; fewer of those that are larger than 1 MiB, as all of this memory
+ * is pinned where a device knows it. */
+#define DEV_BUFS_MAX   256u
+#define DEV_BUFS_MIN   32u
+#define DEV_BUFS_BYTES (256 * PW_MIB)
+#define SETTLE_TURNS   3u
 
 static const struct pw_sm_state states[] = {
 	[PWC_SHARD_NEW] = { "new", PW_SM_TO(PWC_SHARD_CONNECTING) },
@@ -284,11 +288,14 @@ static int make_memory(struct pwc_shard *sh)
 	struct pwc_arena_opts o = {
 		.nr_entries = sh->nr_queues * sh->depth,
 		.payload_bytes = PW_MAX(sh->max_io, FUSE_MIN_READ_BUFFER),
-		.nr_dev_bufs = NR_DEV_BUFS,
 	};
-	uint32_t nr = o.nr_entries + o.nr_dev_bufs;
-	int err = pwc_arena_init(&sh->arena, &o);
+	uint32_t nr;
+	int err;
 
+	o.nr_dev_bufs = PW_MIN(DEV_BUFS_MAX, (uint32_t)(DEV_BUFS_BYTES / o.payload_bytes));
+	o.nr_dev_bufs = PW_MAX(DEV_BUFS_MIN, o.nr_dev_bufs);
+	nr = o.nr_entries + o.nr_dev_bufs;
+	err = pwc_arena_init(&sh->arena, &o);
 	if (err)
 		return err;
 	sh->reqs = calloc(nr, sizeof(struct pwc_req *));
