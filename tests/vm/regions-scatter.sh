@@ -5,49 +5,15 @@
 # What lies in several pieces of a region travels over RDMA without a copy, too, in as many pieces
 # as the kernel tells of; pieces of which one is elsewhere, and those of a dma-buf that the device
 # does not register, are copied and counted. The right bytes arrive, and nothing between the pieces
-# changes. zc=require mounts where
-# the kernel finds regions, and says why where it cannot.
+# changes. zc=require mounts where the kernel finds regions, and says why where it cannot.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/hosts.sh"
 . "$(dirname "$0")/../host/lib/mounts.sh"
 . "$(dirname "$0")/lib/rdma_mount.sh"
+. "$(dirname "$0")/lib/region_mount.sh"
 requires jq
 
 NR=4
-PROGRAMS=$PW_BUILD/tests/vm/lib
-
-# step NAME PIECES [ANSWER]: of region_scatter
-step() {
-	local line
-	echo "$1 $2" >&"${STEPS[1]}"
-	read -r -t 60 line <&"${STEPS[0]}" || fail "no answer to $1 $2"
-	same "${3:-ok}" "$line" "$1 $2"
-}
-
-# steps_begin [udmabuf]
-steps_begin() {
-	local line
-	coproc STEPS { exec "$PROGRAMS/region_scatter" "$TMPDIR/mnt/f" "$TMPDIR/wanted" "$@"; }
-	steps=$STEPS_PID
-	cleanup_fn stop_pid "$steps"
-	read -r -t 60 line <&"${STEPS[0]}" || fail "region_scatter does not begin"
-	same ok "$line" "region_scatter"
-}
-
-steps_end() {
-	eval "exec ${STEPS[1]}>&-"
-	wait "$steps"
-}
-
-guard_is() {
-	[ "$(grep '^payloads are' "${CLIENT_LOG[c]}" | tail -n 1)" = "payloads are $1" ]
-}
-
-# guard open|closed: the client's payload buffers, all but the first page of each
-guard() {
-	kill -USR2 "${CLIENT_PID[c]}"
-	wait_for 10 "guard_is $1"
-}
 
 # counts NAME: of the regions of mount c
 counts() {
@@ -60,8 +26,8 @@ moves_all_without_a_copy() {
 	before=$(client_says c stats copied_bytes)
 	for pieces in 2 20 100; do
 		lists=$(counts hits_in_runs)
-		step write $pieces
-		step read $pieces
+		step "write $pieces"
+		step "read $pieces"
 		lists=$(($(counts hits_in_runs) - lists))
 		echo "write and read of $pieces pieces: $lists requests with lists"
 		[ "$lists" -ge $((2 * NR)) ] || fail "$pieces pieces: $lists lists"
@@ -70,28 +36,22 @@ moves_all_without_a_copy() {
 	same "$before" "$(client_says c stats copied_bytes)" "bytes that the client copied"
 }
 
-export PW_GUARD=$TMPDIR/guard
-CLIENT_ENV="LD_PRELOAD=$PROGRAMS/payload_guard.so"
-rdma_up rxe store=memory memory=256MiB
-same true "$(counts in_kernel)" "the kernel's regions"
-entries=$(($(client_says c status fuse queues) * $(client_says c status fuse depth)))
-heads=$(((entries * 512 + 4095) / 4096 * 4096))
-echo "$heads $(client_says c status fuse max_io_bytes) $entries" >"$PW_GUARD"
+region_mount_up
 make_file "$TMPDIR/wanted" $((NR * MB)) 11
-steps_begin
+steps_begin region_scatter
 
 # a list of the kernel has its place in the first page of a payload, and all the rest is closed
-step write 2
+step "write 2"
 guard closed
 moves_all_without_a_copy
-step mixed 3 'Bad address'
+step "mixed 3" 'Bad address'
 guard open
 same_bytes "$TMPDIR/mnt/f"
 
 # one piece elsewhere: the kernel copies the whole request (a long one may come as two)
 misses=$(counts misses)
 copied=$(client_says c stats copied_bytes)
-step mixed 3
+step "mixed 3"
 [ "$(counts misses)" -ge $((misses + NR)) ] || fail "$(counts misses) misses after $misses"
 [ "$(client_says c stats copied_bytes)" -ge $((copied + NR * MB / 2)) ] ||
 	fail "copies are not counted"
@@ -104,10 +64,10 @@ steps_end
 grep -q 'OK ] test_add__dmabuf' "$TMPDIR/table" || fail "$(cat "$TMPDIR/table")"
 
 # a dma-buf, which the kernel finds by its mapping, and soft-RoCE does not register: one copy
-steps_begin udmabuf
+steps_begin region_scatter udmabuf
 hits=$(counts hits)
-step write 2
-step read 2
+step "write 2"
+step "read 2"
 [ "$(counts hits)" -ge $((hits + 2 * NR)) ] || fail "$(counts hits) hits after $hits: a dma-buf"
 [ "$(counts copied_in_runs)" -ge $((2 * NR * MB)) ] || fail "copies of a dma-buf are not counted"
 "$BIN/pagewire" buffers "$TMPDIR/mnt" >"$TMPDIR/buffers"
@@ -123,9 +83,9 @@ CLIENT_ENV=
 # over TCP pieces go to the socket from where they are
 start_client c "$TMPDIR/mnt" "io_uring=on,transport=tcp,zc=require"
 same tcp "$(client_says c status transport)" "transport"
-steps_begin
-step write 200
-step read 200
+steps_begin region_scatter
+step "write 200"
+step "read 200"
 same 0 "$(counts copied_in_runs)" "bytes copied because of pieces, TCP"
 [ "$(counts hits_in_runs)" -ge $((2 * NR)) ] || fail "$(counts hits_in_runs) lists over TCP"
 same_bytes "$TMPDIR/mnt/f"
