@@ -141,7 +141,7 @@ class Regions:
                 args += [f'--exec_prerun=touch {meet}/go; until [ -e {meet}/done ]; do '
                          'sleep 0.02; done']
             if kind == 'preload':
-                env['LD_PRELOAD'] = os.path.join(self.options.build,
+                env['LD_PRELOAD'] = os.path.join(os.path.abspath(self.options.build),
                                                  'libpagewire/libpagewire-alloc.so')
                 env['PAGEWIRE_ALLOC_MOUNT'] = self.pagewire.dir
             try:
