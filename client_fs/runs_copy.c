@@ -59,7 +59,7 @@ int pwc_runs_read(const struct pw_runs *r, void *to, uint64_t len)
 {
 	if (r->foreign)
 		return copy_foreign(r, to, len, false);
-	pw_runs_read(r, 0, to, len);
+	pw_runs_read(r, to, len);
 	return 0;
 }
 
@@ -67,6 +67,6 @@ int pwc_runs_fill(const struct pw_runs *r, const void *from, uint64_t len)
 {
 	if (r->foreign)
 		return copy_foreign(r, (uint8_t *)(uintptr_t)from, len, true);
-	pw_runs_fill(r, 0, from, len);
+	pw_runs_fill(r, from, len);
 	return 0;
 }

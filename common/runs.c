@@ -28,41 +28,29 @@ uint32_t pw_runs_pick(const struct pw_runs *r, uint64_t at, uint64_t len, struct
 	return nr;
 }
 
-void pw_runs_fill(const struct pw_runs *r, uint64_t at, const void *from, uint64_t len)
+void pw_runs_fill(const struct pw_runs *r, const void *from, uint64_t len)
 {
 	const uint8_t *p = from;
 
 	for (uint32_t i = 0; i < r->nr && len; i++) {
-		uint64_t n = r->v[i].iov_len;
+		uint64_t n = PW_MIN(r->v[i].iov_len, len);
 
-		if (at >= n) {
-			at -= n;
-			continue;
-		}
-		n = PW_MIN(n - at, len);
 		/* two reads into one memory: one may come in where the other guessed */
-		memmove((uint8_t *)r->v[i].iov_base + at, p, n);
+		memmove(r->v[i].iov_base, p, n);
 		p += n;
 		len -= n;
-		at = 0;
 	}
 }
 
-void pw_runs_read(const struct pw_runs *r, uint64_t at, void *to, uint64_t len)
+void pw_runs_read(const struct pw_runs *r, void *to, uint64_t len)
 {
 	uint8_t *p = to;
 
 	for (uint32_t i = 0; i < r->nr && len; i++) {
-		uint64_t n = r->v[i].iov_len;
+		uint64_t n = PW_MIN(r->v[i].iov_len, len);
 
-		if (at >= n) {
-			at -= n;
-			continue;
-		}
-		n = PW_MIN(n - at, len);
-		memcpy(p, (const uint8_t *)r->v[i].iov_base + at, n);
+		memcpy(p, r->v[i].iov_base, n);
 		p += n;
 		len -= n;
-		at = 0;
 	}
 }

@@ -24,7 +24,6 @@ struct pw_runs {
 /* What has so many bytes at most may be copied by a transport that gathers, whatever it says. */
 #define PW_RUNS_SHORT 4096u
 
-
 /**
  * pw_runs_pick - the pieces that bytes [@at, @at + @len) consist of
  * @v:       at most @max of them; NULL: they are only counted
@@ -35,8 +34,8 @@ struct pw_runs {
 uint32_t pw_runs_pick(const struct pw_runs *r, uint64_t at, uint64_t len, struct iovec *v,
 		      uint32_t max, uint64_t *ret_len);
 
-/* Copies between memory that has one piece, and bytes [@at, @at + @len) of the runs. */
-void pw_runs_fill(const struct pw_runs *r, uint64_t at, const void *from, uint64_t len);
-void pw_runs_read(const struct pw_runs *r, uint64_t at, void *to, uint64_t len);
+/* Copies between memory that has one piece, and the first @len bytes of the runs. */
+void pw_runs_fill(const struct pw_runs *r, const void *from, uint64_t len);
+void pw_runs_read(const struct pw_runs *r, void *to, uint64_t len);
 
 #endif

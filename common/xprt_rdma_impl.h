@@ -279,8 +279,7 @@ static inline void pw_rdma_add_sge(struct ibv_send_wr *wr, const void *p, uint32
 
 /* xprt_rdma_payload.c: there is room for it on the send queue */
 /* Requests that a payload of @len bytes takes, in @runs if these are not NULL, and by READs of the
- * client if @in; 0: it goes with its
- * command. */
+ * client if @in; 0: it goes with its command. */
 uint32_t pw_rdma_pieces(const struct pw_rdma *x, const struct pw_runs *runs, uint32_t len, bool in);
 enum pw_gather pw_rdma_gathers(const struct pw_xprt *base, const struct pw_runs *runs, bool in);
 /* Is there what the payload of @s needs? If not, it comes. */

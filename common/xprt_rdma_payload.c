@@ -205,7 +205,7 @@ void pw_rdma_put_inline(struct pw_rdma *x, const struct pw_send *s, uint8_t *to,
 	if (!n || (n > COPY_MAX && gather_inline(x, s, more)))
 		return;
 	if (s->runs)
-		pw_runs_read(s->runs, 0, to, n);
+		pw_runs_read(s->runs, to, n);
 	else
 		memcpy(to, s->payload, n);
 	*len += n;

@@ -90,7 +90,7 @@ static void *ask_dest(struct pw_rdma *x, const struct pw_cmd *cmd, const struct 
 static void put(uint8_t *dest, const struct pw_runs *runs, const uint8_t *from, uint32_t len)
 {
 	if (runs)
-		pw_runs_fill(runs, 0, from, len);
+		pw_runs_fill(runs, from, len);
 	else
 		memmove(dest, from, len);
 }

@@ -129,7 +129,7 @@ static void deliver(struct pw_tcp *x, const struct pw_cmd *cmd, void *payload)
 static void put(const struct pw_tcp_rx *rx, uint8_t *dest, const uint8_t *from, uint32_t n)
 {
 	if (pw_unlikely(rx->runs))
-		pw_runs_fill(rx->runs, 0, from, n);
+		pw_runs_fill(rx->runs, from, n);
 	else if (n)
 		memmove(dest, from, n);
 }

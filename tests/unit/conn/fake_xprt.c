@@ -289,7 +289,7 @@ void fake_deliver(struct pw_xprt *x, const struct pw_cmd *cmd, const void *paylo
 			return;
 		}
 		if (runs)
-			pw_runs_fill(runs, 0, payload, cmd->payload_len);
+			pw_runs_fill(runs, payload, cmd->payload_len);
 		else
 			memcpy(dest, payload, cmd->payload_len);
 	}

@@ -201,7 +201,7 @@ static void *put_together(const struct pw_cmd *cmd, uint8_t *payload)
 	if (!payload || !c->runs.nr)
 		return payload;
 	assert_ptr_equal(payload, c->runs.v->iov_base);
-	pw_runs_read(&c->runs, 0, whole, cmd->payload_len);
+	pw_runs_read(&c->runs, whole, cmd->payload_len);
 	memcpy(mem, whole, cmd->payload_len);
 	return mem;
 }
@@ -359,7 +359,7 @@ static void scatter_out(struct call *c, uint32_t len)
 
 	assert_non_null(whole);
 	fill(whole, c->seq, len);
-	pw_runs_fill(&c->runs, 0, whole, len);
+	pw_runs_fill(&c->runs, whole, len);
 	free(whole);
 	c->out->send.payload = NULL;
 	c->out->send.runs = &c->runs;

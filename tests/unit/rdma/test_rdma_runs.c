@@ -175,7 +175,7 @@ static void test_runs__in_several_registrations(void **state)
 		c->v[i] = (struct iovec){ p + at[i] * piece + i * 4096 + 5, 20000 };
 	c->runs = (struct pw_runs){ c->v, PW_ARRAY_SIZE(at) };
 	assert_int_equal(pw_xprt_gathers(client.x, &c->runs, false), PW_GATHER_OK);
-	pw_runs_fill(&c->runs, 0, whole, 80000);
+	pw_runs_fill(&c->runs, whole, 80000);
 	c->out->send.runs = &c->runs;
 	finish_calls();
 	assert_int_equal(side_stats(&client).copied_bytes, 0);
@@ -285,7 +285,7 @@ static void move_foreign(struct iovec *v, uint32_t nr, uint32_t len)
 	assert_non_null(whole);
 	rig_call(1, 0, len, 0);
 	fill(whole, c->seq, len);
-	pw_runs_fill(&runs, 0, whole, len);
+	pw_runs_fill(&runs, whole, len);
 	free(whole);
 	memcpy(c->v, v, nr * sizeof(*v));
 	c->runs = (struct pw_runs){ c->v, nr, true };
