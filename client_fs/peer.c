@@ -80,9 +80,9 @@ static void call_post(struct pwc_peer *p, struct pwc_call *c)
 	c->send.answer_direct = false;
 	c->send.done = call_sent;
 	c->send.runs = NULL;
-	if (pw_unlikely(c->runs) && pw_conn_state(p->conn) == PW_CONN_UP &&
-	    pwc_call_runs_post(p, c)) {
-		c->lost = true;
+	if (pw_unlikely(c->runs) && pw_conn_state(p->conn) == PW_CONN_UP)
+		c->lost = pwc_call_runs_post(p, c);
+	if (pw_unlikely(c->lost)) {
 		c->state = PWC_CALL_PARKED;
 		pw_list_add_tail(&p->parked, &c->node);
 		pw_loop_ready(p->loop, &p->abort_ready);
@@ -129,7 +129,8 @@ static void peer_step(struct pw_ready *r)
 void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c)
 {
 	c->slot = 0;
-	c->aborted = c->lost = false;
+	c->aborted = false;
+	c->lost = 0;
 	c->start_ns = pw_loop_now(p->loop);
 	c->state = PWC_CALL_WAITING;
 	pw_list_init(&c->node);
@@ -171,8 +172,11 @@ static void calls_end(struct pwc_peer *p, struct pw_list *list, int err,
 		pw_list_add_tail(&ended, &c->node);
 	}
 	/* done() may start new calls: they must not be seen by the walk above. */
-	while (!pw_list_empty(&ended))
-		call_end(p, pw_list_first(&ended, struct pwc_call, node), err, NULL);
+	while (!pw_list_empty(&ended)) {
+		struct pwc_call *c = pw_list_first(&ended, struct pwc_call, node);
+
+		call_end(p, c, c->lost ? c->lost : err, NULL);
+	}
 }
 
 static bool want_all(struct pwc_peer *p, struct pwc_call *c)
@@ -188,8 +192,8 @@ static bool want_aborted(struct pwc_peer *p, struct pwc_call *c)
 	return c->aborted;
 }
 
-/* Its memory has gone. */
-static bool want_of_lost(struct pwc_peer *p, struct pwc_call *c)
+/* Its payload cannot be read. */
+static bool want_unread(struct pwc_peer *p, struct pwc_call *c)
 {
 	(void)p;
 	return c->lost;
@@ -278,7 +282,7 @@ static void abort_step(struct pw_ready *r)
 {
 	struct pwc_peer *p = pw_container_of(r, struct pwc_peer, abort_ready);
 
-	calls_end(p, &p->parked, -EFAULT, want_of_lost);
+	calls_end(p, &p->parked, 0, want_unread);
 	calls_end(p, &p->waiting, -EINTR, want_aborted);
 	/* Connected again meanwhile: a parked call is posted, and its answer ends it. */
 	calls_end(p, &p->parked, -EINTR, want_aborted);

@@ -37,7 +37,7 @@ struct pwc_call {
 	uint16_t slot;
 	uint8_t state; /* private to peer.c: see peer_impl.h */
 	bool gathered; /* private to peer*.c: the connection takes @runs as they are */
-	bool lost; /* likewise: their memory is gone */
+	int lost; /* likewise: 0; -errno, why they cannot be read */
 	void *owner; /* private to peer.c: the slot */
 	bool aborted; /* the caller no longer wants it: see pwc_call_abort() */
 	/* The caller's: it does not wait for a node that is away, but ends with -EHOSTDOWN. Only

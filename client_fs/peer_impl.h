@@ -91,7 +91,7 @@ void pwc_calls_go_on(struct pwc_peer *p);
 /* peer_runs.c: of calls, with runs or without */
 /* Says in c->send where the payload is, or where the answer may land; each time it is sent, as
  * another connection may be on another device. No window can be opened on a dma-buf. Return: 0;
- * -errno, its memory is gone: there is nothing to be sent. */
+ * -errno, its memory is gone or there is none to copy it by: there is nothing to be sent. */
 int pwc_call_runs_post(struct pwc_peer *p, struct pwc_call *c);
 /* Does an answer of @len bytes land in its runs by itself? */
 bool pwc_call_is_direct(const struct pwc_call *c, uint32_t len);

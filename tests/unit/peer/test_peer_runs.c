@@ -3,12 +3,15 @@
  * not
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -274,6 +277,58 @@ static void test_foreign__short_answer_is_copied_by_the_kernel(void **state)
 	assert_int_equal(copied(), 30);
 }
 
+#ifdef PW_FAULT_POINTS
+/* While this file exists, there is no memory to copy foreign runs by. */
+static char no_stage[] = "/tmp/test_peer_runs.XXXXXX";
+
+/* The application is told that memory is short, not that its own is bad; and only this call is. */
+static void test_foreign__no_memory_to_copy_by(void **state)
+{
+	struct pwc_peer_stats st;
+	struct pw_cmd req;
+	int fd = open(no_stage, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	close(fd);
+	t.runs.foreign = true;
+	fake.gathers = PW_GATHER_NEVER;
+	t.want_err = -ENOMEM;
+	call(PW_OP_WRITE);
+	assert_int_equal(t.nr_done, 1);
+	assert_null(fake_first(fake.last));
+	call(PW_OP_READ);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 30);
+	assert_int_equal(t.nr_done, 2);
+	expect_scattered(0);
+	unlink(no_stage);
+	t.want_err = 0;
+	call(PW_OP_WRITE);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 0);
+	call(PW_OP_READ);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 30);
+	assert_int_equal(t.nr_done, 4);
+	expect_scattered(30);
+	pwc_peer_get_stats(t.p, &st);
+	assert_int_equal(st.inflight, 0);
+}
+
+static void arm_fault_point(void)
+{
+	char value[64];
+	int fd = mkstemp(no_stage);
+
+	if (fd < 0)
+		abort();
+	close(fd);
+	unlink(no_stage);
+	snprintf(value, sizeof(value), "runs_copy.stage:ENOMEM@%s", no_stage);
+	setenv("PW_FAULT", value, 1);
+}
+#endif
+
 /* The next connection is on a device that cannot what the last one could, and the other way. */
 static void test_replay__asks_the_new_connection(void **state)
 {
@@ -315,7 +370,13 @@ int main(void)
 		TEST(test_replay__asks_the_new_connection),
 		TEST(test_foreign__memory_that_is_not_there),
 		TEST(test_foreign__short_answer_is_copied_by_the_kernel),
+#ifdef PW_FAULT_POINTS
+		TEST(test_foreign__no_memory_to_copy_by),
+#endif
 	};
 
+#ifdef PW_FAULT_POINTS
+	arm_fault_point();
+#endif
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
