@@ -463,11 +463,12 @@ static void *guess_payload(struct pw_conn *conn, uint32_t *ret_len)
 	if (pw_list_empty(&p->posted))
 		return NULL;
 	c = pw_list_first(&p->posted, struct pwc_call, node);
-	if (!c->out_max || p->slots[c->slot].answered ||
-	    (c->runs && c->gathered && c->runs->nr > 1))
+	if (!c->out_max || p->slots[c->slot].answered)
 		return NULL;
 	*ret_len = c->out_max;
-	return pwc_call_out(c, c->out_max);
+	/* What comes in place of a guess is somebody else's, and an application can look at its
+	 * memory at any time. */
+	return pwc_call_is_direct(c, c->out_max) ? NULL : c->out;
 }
 
 static void on_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *payload)

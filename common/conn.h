@@ -82,7 +82,8 @@ struct pw_conn_ops {
 	/* Optional: where the next payload will probably land, so that command and payload can come
 	 * in with one receive; borrowed until the next on_msg() or on_down(): anything may be
 	 * written there until then. A wrong guess costs a copy of what had arrived. Return NULL for
-	 * no guess. */
+	 * no guess; with @ret_len set, a payload that is to come to its place at once will probably
+	 * be next. */
 	void *(*guess_payload)(struct pw_conn *c, uint32_t *ret_len);
 	/* A REQ (node) or RSP (client) is complete. @cmd is valid during the call only. */
 	void (*on_msg)(struct pw_conn *c, const struct pw_cmd *cmd, void *payload);

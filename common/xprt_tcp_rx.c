@@ -79,7 +79,7 @@ static void prepare_command(struct pw_tcp *x)
 	if (!guess_len)
 		rx->guess = NULL;
 	rx->asked_stage = PW_CMD_BYTES - rx->stage_have;
-	if (!rx->guess && rx->small_run >= SMALL_RUN)
+	if (!guess_len && rx->small_run >= SMALL_RUN)
 		rx->asked_stage = AHEAD_BYTES - rx->stage_have;
 	add_piece(rx, rx->stage + rx->stage_have, rx->asked_stage);
 	if (rx->guess)

@@ -224,7 +224,7 @@ static void *guess_payload(struct pw_conn *c, uint32_t *ret_len)
 {
 	MUST(w.up);
 	*ret_len = MAX_PAYLOAD - 1000;
-	switch (w.guess % 4) {
+	switch (w.guess % 5) {
 	case 1:
 		return w.buf;
 	case 2:
@@ -232,7 +232,10 @@ static void *guess_payload(struct pw_conn *c, uint32_t *ret_len)
 	case 3:
 		*ret_len = 1 + w.guess;
 		return w.buf + w.guess;
+	case 4: /* none, and a payload comes */
+		return NULL;
 	default:
+		*ret_len = 0;
 		return NULL;
 	}
 }

@@ -86,6 +86,13 @@ static void test_receive__cut_at_every_byte_without_guess(void **state)
 			client.nr_msgs / PW_ARRAY_SIZE(lens) * 2048);
 }
 
+/* Payloads are never in the stage: that would be a copy. */
+static void test_receive__cut_at_every_byte_placed(void **state)
+{
+	cut_everywhere(GUESS_PLACED, 1);
+	assert_int_equal(side_stats(&client).copied_bytes, 0);
+}
+
 static void test_receive__cut_at_every_byte_right_guess(void **state)
 {
 	cut_everywhere(GUESS_RIGHT, 1);
@@ -269,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_receive__cut_at_every_byte_without_guess),
+		TEST(test_receive__cut_at_every_byte_placed),
 		TEST(test_receive__cut_at_every_byte_right_guess),
 		TEST(test_receive__cut_at_every_byte_short_guess),
 		TEST(test_receive__cut_at_every_byte_wrong_guess),

@@ -168,7 +168,10 @@ static void *guess_payload(void *owner, uint32_t *ret_len)
 		return s->other;
 	case GUESS_OVERLAP:
 		return s->buf + 64;
+	case GUESS_PLACED:
+		return NULL;
 	default:
+		*ret_len = 0;
 		return NULL;
 	}
 }

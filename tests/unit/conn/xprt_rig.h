@@ -24,6 +24,7 @@ enum guess {
 	GUESS_SHORT, /* the right buffer, 100 bytes of it */
 	GUESS_WRONG, /* another buffer */
 	GUESS_OVERLAP, /* inside the right buffer, 64 bytes in */
+	GUESS_PLACED, /* none, but a payload is next that may be nowhere else */
 	GUESS_RANDOM, /* any of these */
 	NR_GUESSES
 };

@@ -211,6 +211,34 @@ static void test_read__lands_in_its_runs(void **state)
 	assert_int_equal(copied(), 0);
 }
 
+/* A guess is where the bytes of other answers land when they come first, and an application would
+ * see them: its memory is no guess, but what it gets may not be read ahead of its place, either. */
+static void test_read__memory_of_an_application_is_no_guess(void **state)
+{
+	const struct pw_xprt_ops *o = fake.last->ops;
+	struct pw_cmd req;
+	uint32_t len = 0;
+
+	for (t.runs.nr = 1; t.runs.nr <= 2; t.runs.nr++) {
+		t.v[0].iov_len = t.runs.nr == 1 ? 30 : 10;
+		fake.gathers = PW_GATHER_OK;
+		call(PW_OP_READ);
+		assert_null(o->guess_payload(fake.last->owner, &len));
+		assert_int_equal(len, 30);
+		fake_take(fake.last, PW_MSG_REQ, &req);
+		deliver_rsp(&req, 30);
+	}
+	/* what is copied to there is guessed as others are */
+	t.runs.nr = 2;
+	fake.gathers = PW_GATHER_NEVER;
+	call(PW_OP_READ);
+	assert_ptr_equal(o->guess_payload(fake.last->owner, &len), t.spare);
+	assert_int_equal(len, 30);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, 30);
+	assert_int_equal(t.nr_done, 3);
+}
+
 static void test_read__is_spread_where_nothing_gathers(void **state)
 {
 	struct pw_cmd req;
@@ -366,6 +394,7 @@ int main(void)
 		TEST(test_write__hands_its_runs_on),
 		TEST(test_write__is_brought_together_where_nothing_gathers),
 		TEST(test_read__lands_in_its_runs),
+		TEST(test_read__memory_of_an_application_is_no_guess),
 		TEST(test_read__is_spread_where_nothing_gathers),
 		TEST(test_replay__asks_the_new_connection),
 		TEST(test_foreign__memory_that_is_not_there),
