@@ -11,6 +11,7 @@
 #include "client_fs/fuse_uapi.h"
 
 #define ABI_INIT_REG_FD (1ull << 60)
+#define ABI_ENT_ZERO_COPY (1ull << 0)
 #define ABI_ENT_REG (1ull << 16)
 #define ABI_ENT_REG_SG (1ull << 17)
 #define ABI_ID_SHIFT 48

@@ -46,7 +46,8 @@ static long open_file(uint32_t opcode, char *payload)
 
 	memset(o, 0, sizeof(*o));
 	if (opcode == FUSE_OPEN)
-		o->open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+		o->open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES |
+				(reg_srv.o->zero_copy ? FOPEN_IO_URING_ZERO_COPY : 0);
 	return sizeof(*o);
 }
 
@@ -98,9 +99,10 @@ static long data_op(struct fuse_uring_req_header *h, char *payload, bool write)
 	const struct fuse_read_in *r = (void *)h->op_in;
 	uint64_t pos = write ? w->offset : r->offset;
 	uint32_t size = write ? w->size : r->size;
-	bool hit = io->flags & ABI_ENT_REG;
+	bool hit = io->flags & ABI_ENT_REG, lent = io->flags & ABI_ENT_ZERO_COPY;
 
-	if (pos > STORE_BYTES || size > STORE_BYTES - pos || (write && io->payload_sz != size)) {
+	if (pos > STORE_BYTES || size > STORE_BYTES - pos || (write && io->payload_sz != size) ||
+	    (hit && lent)) {
 		sh->bad++;
 		return -EIO;
 	}
@@ -116,10 +118,11 @@ static long data_op(struct fuse_uring_req_header *h, char *payload, bool write)
 		sh->bad++;
 		return -EIO;
 	}
-	if (!hit)
+	if (!hit && !lent)
 		memcpy(write ? sh->store + pos : payload, write ? payload : sh->store + pos, size);
 	sh->hits += hit;
-	sh->copies += !hit;
+	sh->lent += lent;
+	sh->copies += !hit && !lent;
 	sh->sg += !!(io->flags & ABI_ENT_REG_SG);
 	if (!write)
 		return size;

@@ -41,7 +41,10 @@ int main(int argc, char **argv)
 	if (opt != -1 || optind == argc)
 		errx(2, "usage: fuse_regions [-p] MOUNTPOINT [SECONDS]");
 	r.mnt = argv[optind++];
-	r.sh = mmap(NULL, sizeof(*r.sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	r.sh_fd = memfd_create("shared", MFD_CLOEXEC);
+	if (r.sh_fd < 0 || ftruncate(r.sh_fd, sizeof(*r.sh)))
+		err(1, "memfd");
+	r.sh = mmap(NULL, sizeof(*r.sh), PROT_READ | PROT_WRITE, MAP_SHARED, r.sh_fd, 0);
 	if (r.sh == MAP_FAILED)
 		err(1, "mmap");
 	if (optind < argc) {
@@ -53,6 +56,8 @@ int main(int argc, char **argv)
 	nr += run_table(&r, cases_life);
 	nr += run_table(&r, cases_dmabuf);
 	nr += run_table(&r, cases_stats);
+	if (r.pool)
+		nr += run_table(&r, cases_zero_copy);
 	printf("%d cases\n", nr);
 	return 0;
 }

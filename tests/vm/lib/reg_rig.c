@@ -117,8 +117,9 @@ void rig_start(struct rig *r, const struct reg_server_opts *o)
 		close(sv[0]);
 		mine.mnt = r->mnt;
 		mine.sh = r->sh;
+		mine.sh_fd = r->sh_fd;
 		mine.ctl = sv[1];
-		mine.pool = r->pool;
+		mine.pool = r->pool || o->zero_copy;
 		reg_server_run(&mine);
 	}
 	close(sv[1]);

@@ -15,6 +15,7 @@
 
 struct rig {
 	struct reg_shared *sh;
+	int sh_fd;
 	const char *mnt;
 	const char *name; /* of the case */
 	bool pool;
@@ -67,7 +68,7 @@ struct xfer {
 	ptrdiff_t alias; /* from the buffer to where it is filled and compared */
 	/* what must come of it */
 	long err; /* errno instead of all bytes */
-	long hits, sg, copies;
+	long hits, sg, copies, lent;
 	int64_t reg; /* id << 48 | offset of the last request; -1: do not care */
 	int64_t copied; /* bytes that the kernel copied; -1: do not care */
 	enum stat_nr miss; /* why what is copied is; 0: do not care */
@@ -112,6 +113,8 @@ void stats_since(struct rig *r, struct stats *s);
 void stats_same(struct rig *r, const char *what, const struct stats *s, enum stat_nr nr,
 		long want);
 
+int dmabuf_of(struct rig *r, const struct mem *m);
+
 struct job {
 	pthread_t t;
 	int fd;
@@ -131,7 +134,7 @@ struct reg_case {
 	bool own; /* ends the server by itself */
 };
 extern const struct reg_case cases_match[], cases_memory[], cases_life[], cases_dmabuf[],
-	cases_stats[];
+	cases_stats[], cases_zero_copy[];
 
 /* Servers that are killed amid transfers, registering and unregistering, for @seconds. */
 void stress(struct rig *r, long seconds);

@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +28,16 @@ struct queue {
 	struct io_uring ring;
 	uint16_t qid;
 	char *pool;
+	int moved; /* bytes by lend(), -errno; UNDER_WAY */
+	unsigned int nr_todo;
 	struct entry {
 		struct fuse_uring_req_header *h;
 		char *payload;
 		struct iovec iov[2];
-	} e[QUEUE_DEPTH];
+	} e[QUEUE_DEPTH], *todo[2 * QUEUE_DEPTH];
 };
+
+#define UNDER_WAY (-4096)
 
 static struct queue *queues;
 
@@ -93,7 +98,12 @@ static void set_up(struct queue *q)
 	    io_uring_ring_dontfork(&q->ring))
 		errx(1, "no ring for queue %u", q->qid);
 	if (reg_srv.o->pool) {
-		prepare(q, FUSE_IO_URING_CMD_ADD_QUEUE, NULL);
+		cmd = prepare(q, FUSE_IO_URING_CMD_ADD_QUEUE, NULL);
+		if (reg_srv.o->zero_copy) {
+			cmd->flags = FUSE_URING_ZERO_COPY;
+			if (io_uring_register_buffers_sparse(&q->ring, QUEUE_DEPTH))
+				errx(1, "no table of fixed buffers");
+		}
 		wait_one(q, "ADD_QUEUE");
 		cmd = prepare(q, FUSE_IO_URING_CMD_ADD_BUFPOOL, NULL);
 		cmd->bufpool.uaddr = (uintptr_t)q->pool;
@@ -108,8 +118,61 @@ static void set_up(struct queue *q)
 		e->iov[0] = (struct iovec){ e->h, sizeof(*e->h) };
 		if (!reg_srv.o->pool)
 			e->iov[1] = (struct iovec){ e->payload, REQ_MAX };
-		prepare(q, FUSE_IO_URING_CMD_REGISTER, e);
+		cmd = prepare(q, FUSE_IO_URING_CMD_REGISTER, e);
+		if (reg_srv.o->zero_copy)
+			cmd->ent_zero_copy_buf_index = (uint16_t)i;
 	}
+}
+
+/* Waits for one or more completions; false: the connection ends. */
+static bool gather(struct queue *q)
+{
+	struct io_uring_cqe *cqe;
+	unsigned int head, nr = 0;
+	int rc = io_uring_submit_and_wait(&q->ring, 1);
+
+	if (rc < 0 && rc != -EINTR)
+		return false;
+	io_uring_for_each_cqe(&q->ring, head, cqe) {
+		if (io_uring_cqe_get_data(cqe) == q)
+			q->moved = cqe->res;
+		else if (cqe->res)
+			return false;
+		else
+			q->todo[q->nr_todo++] = io_uring_cqe_get_data(cqe);
+		nr++;
+	}
+	io_uring_cq_advance(&q->ring, nr);
+	return true;
+}
+
+/* The pages of this request are a fixed buffer of the ring: moves them from or to the store. */
+static bool lend(struct queue *q, const struct entry *e)
+{
+	bool write = ((struct fuse_in_header *)(void *)e->h->in_out)->opcode == FUSE_WRITE;
+	const struct fuse_write_in *w = (void *)e->h->op_in;
+	const struct fuse_read_in *r = (void *)e->h->op_in;
+	uint64_t pos = write ? w->offset : r->offset;
+	uint32_t size = write ? w->size : r->size;
+	struct io_uring_sqe *sqe;
+
+	if (pos > STORE_BYTES || size > STORE_BYTES - pos)
+		return false;
+	sqe = io_uring_get_sqe(&q->ring);
+	if (!sqe)
+		errx(1, "the ring is full");
+	memset(sqe, 0, 128);
+	pos += offsetof(struct reg_shared, store);
+	if (write)
+		io_uring_prep_write_fixed(sqe, reg_srv.o->sh_fd, NULL, size, pos, (int)(e - q->e));
+	else
+		io_uring_prep_read_fixed(sqe, reg_srv.o->sh_fd, NULL, size, pos, (int)(e - q->e));
+	io_uring_sqe_set_data(sqe, q);
+	q->moved = UNDER_WAY;
+	while (q->moved == UNDER_WAY)
+		if (!gather(q))
+			return false;
+	return q->moved == (int)size;
 }
 
 static void serve(struct queue *q, struct entry *e)
@@ -117,8 +180,12 @@ static void serve(struct queue *q, struct entry *e)
 	struct fuse_uring_ent_in_out *io = &e->h->ring_ent_in_out;
 	struct fuse_in_header *in = (void *)e->h->in_out;
 	uint64_t unique = in->unique, commit_id = io->commit_id;
-	long res = reg_file_op(e->h, reg_srv.o->pool ? q->pool + io->offset : e->payload);
 	struct fuse_out_header *out = (void *)e->h->in_out;
+	long res;
+
+	if ((io->flags & ABI_ENT_ZERO_COPY) && !lend(q, e))
+		reg_srv.o->sh->bad++;
+	res = reg_file_op(e->h, reg_srv.o->pool ? q->pool + io->offset : e->payload);
 
 	*out = (struct fuse_out_header){ .len = sizeof(*out), .unique = unique };
 	if (res < 0)
@@ -133,21 +200,10 @@ static void *queue_main(void *arg)
 
 	set_up(q);
 	for (;;) {
-		struct entry *todo[2 * QUEUE_DEPTH];
-		struct io_uring_cqe *cqe;
-		unsigned int head, nr = 0, i;
-		int rc = io_uring_submit_and_wait(&q->ring, 1);
-
-		if (rc < 0 && rc != -EINTR)
-			return NULL;
-		io_uring_for_each_cqe(&q->ring, head, cqe) {
-			if (cqe->res) /* the connection ends */
+		while (!q->nr_todo)
+			if (!gather(q))
 				return NULL;
-			todo[nr++] = io_uring_cqe_get_data(cqe);
-		}
-		io_uring_cq_advance(&q->ring, nr);
-		for (i = 0; i < nr; i++)
-			serve(q, todo[i]);
+		serve(q, q->todo[--q->nr_todo]);
 	}
 }
 

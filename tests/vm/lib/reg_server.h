@@ -22,6 +22,7 @@
 /* Shared with the test. */
 struct reg_shared {
 	atomic_long hits, sg, copies; /* requests: with a region, in several runs, without */
+	atomic_long lent; /* requests: neither, their pages are a fixed buffer */
 	atomic_long bad; /* requests that make no sense */
 	atomic_ulong last_reg, last_flags;
 	struct abi_seg seg[2]; /* of the last one in several runs */
@@ -49,9 +50,11 @@ struct reg_ask {
 struct reg_server_opts {
 	const char *mnt;
 	struct reg_shared *sh;
+	int sh_fd; /* the file of @sh */
 	int ctl; /* SOCK_SEQPACKET */
 	bool no_reg; /* FUSE_URING_REG_FD is not answered */
 	bool pool; /* buffer pools */
+	bool zero_copy; /* with pools: pages of requests are lent as fixed buffers */
 	bool no_ipc_lock; /* without CAP_IPC_LOCK, RLIMIT_MEMLOCK 1 MiB */
 };
 

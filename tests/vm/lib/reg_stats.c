@@ -74,7 +74,7 @@ void stats_same(struct rig *r, const char *what, const struct stats *s, enum sta
 		failed(r, "%s: %s is %ld, not %ld", what, names[nr], s->n[nr], want);
 }
 
-static int dmabuf_of(struct rig *r, const struct mem *m)
+int dmabuf_of(struct rig *r, const struct mem *m)
 {
 	struct udmabuf_create c = { .memfd = (uint32_t)m->fd, .flags = UDMABUF_FLAGS_CLOEXEC,
 				    .size = m->len };

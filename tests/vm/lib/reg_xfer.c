@@ -165,14 +165,14 @@ static void compare_stats(struct rig *r, const struct xfer *x, const struct stat
 	else if (bytes >= 0)
 		stats_same(r, x->what, s, COPIED_BYTES, bytes);
 	if (x->miss)
-		stats_same(r, x->what, s, x->miss, x->err ? 1 : x->copies);
+		stats_same(r, x->what, s, x->miss, x->err ? 1 : x->copies + x->lent);
 	/* what fails comes to no server, and without regions nobody looks */
 	if (x->err)
 		return;
-	expect(r, s->n[REGIONS] ? x->copies : 0, misses, "misses");
+	expect(r, s->n[REGIONS] ? x->copies + x->lent : 0, misses, "misses");
 	if (s->n[REGIONS])
 		expect(r, len, s->n[HIT_BYTES] + s->n[MISS_BYTES], "bytes of hits and misses");
-	else if (!x->copies)
+	else if (!x->copies && !x->lent)
 		stats_same(r, x->what, s, HIT_BYTES, len);
 }
 
@@ -180,7 +180,7 @@ void xfer(struct rig *r, struct xfer x)
 {
 	static uint32_t seed;
 	struct stats s;
-	long hits, sg, copies, bytes, res, len = 0, bad;
+	long hits, sg, copies, lent, bytes, res, len = 0, bad;
 	int i;
 
 	for (i = 0; i < x.nr; i++)
@@ -190,6 +190,7 @@ void xfer(struct rig *r, struct xfer x)
 	hits = r->sh->hits;
 	sg = r->sh->sg;
 	copies = r->sh->copies;
+	lent = r->sh->lent;
 	stats_read(r, &s);
 	copied_bytes();
 	res = send_it(r->fd, &x);
@@ -199,9 +200,10 @@ void xfer(struct rig *r, struct xfer x)
 	hits = r->sh->hits - hits;
 	sg = r->sh->sg - sg;
 	copies = r->sh->copies - copies;
-	if (hits != x.hits || sg != x.sg || copies != x.copies)
-		failed(r, "%s: hits %ld sg %ld copies %ld, not %ld %ld %ld", x.what, hits, sg,
-		       copies, x.hits, x.sg, x.copies);
+	lent = r->sh->lent - lent;
+	if (hits != x.hits || sg != x.sg || copies != x.copies || lent != x.lent)
+		failed(r, "%s: hits %ld sg %ld copies %ld lent %ld, not %ld %ld %ld %ld", x.what,
+		       hits, sg, copies, lent, x.hits, x.sg, x.copies, x.lent);
 	if (x.reg >= 0 && (int64_t)r->sh->last_reg != x.reg)
 		failed(r, "%s: region %lx, not %lx", x.what, (long)r->sh->last_reg, (long)x.reg);
 	if (x.copied >= 0 && bytes >= 0 && bytes != x.copied)
