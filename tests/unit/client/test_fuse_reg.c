@@ -2,6 +2,7 @@
 /* test_fuse_reg.c -- requests whose data lies in a region, and a kernel that lies about it */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -170,6 +171,48 @@ static void test_region__runs_are_those_of_the_application(void **state)
 	r->reply(r, 0, 14);
 }
 
+#ifdef PW_FAULT_POINTS
+/* While this file exists, there is no memory for lists of runs. */
+static char no_runs[] = "/tmp/test_fuse_reg.XXXXXX";
+
+/* The mount goes on without regions in the kernel: shard.c says so, and takes no hit. */
+static void test_ring__no_memory_for_lists_of_runs(void **state)
+{
+	struct pwc_regions none = { .loop = NULL };
+	int fd = open(no_runs, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	struct pwc_req *r;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(make(false), 0);
+	pwc_ring_register(&t.ring, DEV_FD);
+	assert_int_equal(pwc_ring_use_regions(&t.ring, &none), -ENOMEM);
+	unlink(no_runs);
+	r = hit(0, FUSE_WRITE, 4096, 0, 0, 0);
+	assert_int_equal(r->op_in_len, 0);
+	assert_null(r->region);
+	r->reply(r, -EIO, 0);
+	r = hit(1, FUSE_READ, 30, FUSE_URING_ENT_REG_SG, 0, 2);
+	assert_int_equal(r->op_in_len, 0);
+	r->reply(r, -EIO, 0);
+	assert_int_equal(t.ring.reg_hits, 0);
+}
+
+static void arm_fault_point(void)
+{
+	char value[64];
+	int fd = mkstemp(no_runs);
+
+	if (fd < 0)
+		abort();
+	close(fd);
+	unlink(no_runs);
+	snprintf(value, sizeof(value), "ring.runs:ENOMEM@%s", no_runs);
+	setenv("PW_FAULT", value, 1);
+}
+#endif
+
 /* A header length of 0 is what makes req.c refuse it. */
 static void test_region__what_makes_no_sense_is_refused(void **state)
 {
@@ -240,7 +283,13 @@ int main(void)
 		R(test_region__runs_are_those_of_the_application),
 		R(test_region__what_makes_no_sense_is_refused),
 		R(test_region__ends_with_its_last_request),
+#ifdef PW_FAULT_POINTS
+		cmocka_unit_test_teardown(test_ring__no_memory_for_lists_of_runs, teardown),
+#endif
 	};
 
+#ifdef PW_FAULT_POINTS
+	arm_fault_point();
+#endif
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
