@@ -28,6 +28,7 @@ HOST_TESTS = ('data-append.sh', 'data-copies.sh')
 # All the others run between two hosts, with RDMA and nothing else between them (PW_HOSTS), as
 # over-rdma-NAME. Not these:
 NOT_OVER_RDMA = {
+    'install-tree.sh': 'needs no node and no mount',
     'kernel-build.sh': 'needs no node and no mount',
     'vm-run.sh': 'needs no node and no mount',
     'cli-config.sh': 'needs no node and no mount',
