@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* Not for user space, and yet what drivers answer: libc has no text for it. */
+#define KERNEL_ENOTSUPP 524
+
 uint32_t pw_err_to_wire(int err)
 {
 	switch (-(int64_t)err) {
@@ -41,6 +44,8 @@ const char *pw_err_text(int err)
 		return text_;
 		PW_WERR_LIST(X)
 #undef X
+	case KERNEL_ENOTSUPP:
+		return "not supported by the kernel or a driver";
 	default:
 		text = err < 0 && err > -4096 ? strerrordesc_np(-err) : NULL;
 		return text ? text : "unknown error";

@@ -116,7 +116,6 @@ static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 	}
 	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, off);
 	if (p == MAP_FAILED) {
-		/* UNTESTED: takes a driver that lets nobody map its dma-bufs */
 		err = errno == KERNEL_ENOTSUPP ? -EOPNOTSUPP : -errno;
 		goto fail;
 	}

@@ -31,6 +31,8 @@ _HUGE = {False: (0, 4096), None: (0, 4096),
          '1G': (os.MFD_HUGETLB | os.MFD_HUGE_1GB, 1 << 30)}
 _HUGE[True] = _HUGE['2M']
 _NOREG = 4
+# not for user space, and yet what drivers answer; os.strerror() does not know it
+_KERNEL_ENOTSUPP = 524
 
 Info = collections.namedtuple('Info', 'registers in_kernel max_regions max_bytes max_io plain_io '
                                       'fsid transport why')
@@ -82,7 +84,13 @@ _lib = _load()
 
 
 def _error(code, text):
+    if code == _KERNEL_ENOTSUPP:
+        code = errno.EOPNOTSUPP
     return OSError(code, f'{os.strerror(code)}: {text}' if text else os.strerror(code))
+
+
+def _unmappable(code):
+    return _error(code, 'the driver of this dma-buf lets nobody map it, so it cannot be a buffer')
 
 
 def _milliseconds(timeout):
@@ -93,8 +101,13 @@ class Buffer(mmap.mmap):
     """Memory that the program shares with a mount; made by Mount.alloc() or Mount.import_fd()."""
 
     def __new__(cls, mount, fd, offset, length, flags):
-        self = super().__new__(cls, fd, length, mmap.MAP_SHARED,
-                               mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
+        try:
+            self = super().__new__(cls, fd, length, mmap.MAP_SHARED,
+                                   mmap.PROT_READ | mmap.PROT_WRITE, offset=offset)
+        except OSError as e:
+            if e.errno in (_KERNEL_ENOTSUPP, errno.EOPNOTSUPP):
+                raise _unmappable(e.errno) from None
+            raise
         self.mount = mount
         self._handle = None
         self._users = 0
@@ -227,6 +240,8 @@ class Mount:
             return _error(code, info.why)
         if code == errno.ENOTCONN:
             return _error(code, 'the client of the mount has ended: mount again, then open again')
+        if code == errno.EOPNOTSUPP:
+            return _unmappable(code)
         return _error(code, f'a region of {length} bytes')
 
     def info(self):

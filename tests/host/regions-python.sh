@@ -24,6 +24,7 @@ PY
 
 mkdir "$TMPDIR/plain"
 "${BUFFERS[@]}" "$TMPDIR/plain"
+LD_PRELOAD=$PW_BUILD/tests/host/lib/unmappable.so "${BUFFERS[@]}" "$TMPDIR/plain" unmappable
 
 start_node a store=memory memory=256MiB
 mount_paths

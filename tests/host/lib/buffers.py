@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""buffers.py DIR [CASE|hold]: the Python module on a folder, of a mount or not; "ok NAME" for each.
+"""buffers.py DIR [CASE|hold|unmappable]: the Python module on a folder, of a mount or not.
 
-Each case makes what it needs, checks the data and leaves nothing. PAGEWIRE_TEST_MOUNT=1: DIR has to
-be of a pagewire mount; else it must not be.
+"ok NAME" for each. Each case makes what it needs, checks the data and leaves nothing.
+PAGEWIRE_TEST_MOUNT=1: DIR has to be of a pagewire mount; else it must not be.
 """
 
+import ctypes
 import errno
 import gc
 import importlib
@@ -258,8 +259,33 @@ def hold():
     os.close(fd)
 
 
+def unmappable():
+    """With unmappable.so preloaded: text that says what it is, from Python and from the library."""
+    fd = os.memfd_create('dmabuf', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 7 * 4096)
+    with pagewire.open(DIR, optional=True) as m:
+        try:
+            m.import_fd(fd)
+            raise AssertionError('it is mapped')
+        except OSError as e:
+            assert e.errno == errno.EOPNOTSUPP and 'lets nobody map it' in e.strerror, e
+        region = ctypes.c_void_p()
+        err = pagewire._lib.pw_import(m._session(), fd, 0, 7 * 4096, 0, ctypes.byref(region))
+        assert err == -errno.EOPNOTSUPP, err
+        e = m._refusal(-err, 7 * 4096)
+        assert e.errno == errno.EOPNOTSUPP and 'lets nobody map it' in e.strerror, e
+        with m.alloc(8192) as b:  # others go on
+            b[:3] = b'abc'
+    os.close(fd)
+    e = pagewire._error(524, 'x')
+    assert 'Unknown' not in str(e), e
+    print('ok unmappable', flush=True)
+
+
 if sys.argv[2:] == ['hold']:
     hold()
+elif sys.argv[2:] == ['unmappable']:
+    unmappable()
 else:
     for case in [n for n in globals() if n.startswith('case_')]:
         if len(sys.argv) == 2 or case[5:] in sys.argv[2:]:

@@ -50,6 +50,8 @@ static void test_err_text__never_null(void **state)
 	assert_string_equal(pw_err_text(0), "success");
 	assert_string_equal(pw_err_text(-ENOSPC), "no space left on device");
 	assert_string_equal(pw_err_text(-ECONNREFUSED), "Connection refused");
+	/* ENOTSUPP of the kernel, which drivers let out */
+	assert_string_equal(pw_err_text(-524), "not supported by the kernel or a driver");
 	assert_string_equal(pw_err_text(-4000), "unknown error");
 	assert_string_equal(pw_err_text(7), "unknown error");
 	assert_string_equal(pw_err_text(INT_MIN), "unknown error");
