@@ -305,6 +305,35 @@ static void test_foreign__short_answer_is_copied_by_the_kernel(void **state)
 	assert_int_equal(copied(), 30);
 }
 
+/* The device says so, see test_rdma_cq.c: every call goes out once more, and once. */
+static void test_replay__once_when_a_completion_queue_broke(void **state)
+{
+	struct pw_xprt *old = fake.last;
+	struct pwc_peer_stats st;
+	struct pw_cmd first, again;
+
+	fake.gathers = PW_GATHER_OK;
+	call(PW_OP_WRITE);
+	fake_take(fake.last, PW_MSG_REQ, &first);
+	fake_broken(fake.last, -EIO, "a completion queue of fake0 has failed");
+	assert_non_null(strstr(pwc_peer_why_down(t.p), "a completion queue of fake0 has failed"));
+	assert_int_equal(t.nr_done, 0);
+	for (int j = 0; j < 3000 && (fake.last == old || !fake.nr_xprts); j++)
+		fake_pass(&loop, 1);
+	welcome(PW_WELCOME_SESSION_KNOWN);
+	assert_ptr_equal(fake_first(fake.last)->runs, &t.runs);
+	fake_take(fake.last, PW_MSG_REQ, &again);
+	assert_int_equal(again.slot, first.slot);
+	assert_int_equal(again.seq, first.seq);
+	fake_pass(&loop, 100);
+	assert_null(fake_first(fake.last));
+	deliver_rsp(&again, 0);
+	pwc_peer_get_stats(t.p, &st);
+	assert_int_equal(st.replays, 1);
+	assert_int_equal(t.nr_done, 1);
+	assert_int_equal(st.inflight, 0);
+}
+
 #ifdef PW_FAULT_POINTS
 /* While this file exists, there is no memory to copy foreign runs by. */
 static char no_stage[] = "/tmp/test_peer_runs.XXXXXX";
@@ -397,6 +426,7 @@ int main(void)
 		TEST(test_read__memory_of_an_application_is_no_guess),
 		TEST(test_read__is_spread_where_nothing_gathers),
 		TEST(test_replay__asks_the_new_connection),
+		TEST(test_replay__once_when_a_completion_queue_broke),
 		TEST(test_foreign__memory_that_is_not_there),
 		TEST(test_foreign__short_answer_is_copied_by_the_kernel),
 #ifdef PW_FAULT_POINTS

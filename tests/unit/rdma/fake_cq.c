@@ -103,6 +103,22 @@ struct ibv_cq *fake_create_cq(struct ibv_context *context, int cqe, void *cq_con
 	return &cq->ib;
 }
 
+/* The kernel tells nobody about what is gone. */
+static void forget_async(const struct ibv_cq *ib)
+{
+	struct pw_list *pos, *tmp;
+
+	pw_list_for_each_safe(pos, tmp, &fake.async) {
+		struct fake_async *a = pw_list_entry(pos, struct fake_async, node);
+
+		if (a->ev.event_type != IBV_EVENT_CQ_ERR || a->ev.element.cq != ib)
+			continue;
+		pw_list_del(&a->node);
+		free(a);
+		fake_event_take(ib->context->async_fd, "an event of a dead queue");
+	}
+}
+
 int fake_destroy_cq(struct ibv_cq *ib)
 {
 	struct fake_cq *cq = cq_of(ib);
@@ -114,8 +130,12 @@ int fake_destroy_cq(struct ibv_cq *ib)
 	if (ib->comp_events_completed != cq->nr_got)
 		fake_violation("destroying a completion queue waits for ever for %u acks",
 			       cq->nr_got - ib->comp_events_completed);
+	if (ib->async_events_completed != cq->async_got)
+		fake_violation("destroying a completion queue waits for ever for an ack of its "
+			       "asynchronous event");
 	for (; cq->nr_events; cq->nr_events--)
 		fake_event_take(ib->channel->fd, "an event of a dead queue");
+	forget_async(ib);
 	pw_list_del(&cq->event_node);
 	pw_list_del(&cq->node);
 	if (ib->channel)
@@ -137,6 +157,16 @@ static int broken(const struct ibv_cq *cq, int err)
 		qp->unreliable |= qp->ib.send_cq == cq || qp->ib.recv_cq == cq;
 	}
 	return err;
+}
+
+void fake_break_cq(struct ibv_cq *ib)
+{
+	struct fake_cq *cq = cq_of(ib);
+
+	broken(ib, 0);
+	cq->dead = true;
+	cq->head = cq->tail;
+	fake_async_put_cq(IBV_EVENT_CQ_ERR, ib);
 }
 
 /* What comes between the last look and the arming is not announced; whoever arms looks again. */
@@ -191,6 +221,8 @@ void fake_cq_put(struct ibv_cq *ib, struct fake_qp *qp, const struct ibv_wc *wc,
 	struct fake_cq *cq = cq_of(ib);
 	struct fake_cqe *e = &cq->ring[cq->tail % (uint32_t)ib->cqe];
 
+	if (cq->dead)
+		return;
 	if (cq->tail - cq->head >= (uint32_t)ib->cqe) {
 		fake_violation("a completion queue of %d entries overflows", ib->cqe);
 		return;

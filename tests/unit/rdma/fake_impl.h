@@ -51,6 +51,8 @@ struct fake_cq {
 	struct pw_list event_node; /* an event that nobody has got yet; the kernel merges none, */
 	uint32_t nr_events; /* but they are the same: how many */
 	uint32_t nr_got; /* to be acked */
+	uint32_t async_got; /* the same of asynchronous events */
+	bool dead;
 	uint32_t users; /* queue pairs, each way */
 };
 
@@ -155,6 +157,7 @@ void fake_event_put(int fd);
 bool fake_event_take(int fd, const char *what); /* a call that would block is a violation */
 void fake_async_put(enum ibv_event_type type, struct ibv_qp *qp);
 void fake_async_put_srq(enum ibv_event_type type, struct ibv_srq *srq);
+void fake_async_put_cq(enum ibv_event_type type, struct ibv_cq *cq);
 
 /* fake_memory.c */
 struct ibv_pd *fake_alloc_pd(struct ibv_context *context);

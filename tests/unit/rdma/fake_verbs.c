@@ -242,6 +242,11 @@ void fake_async_put_srq(enum ibv_event_type type, struct ibv_srq *srq)
 	async_new(type)->ev.element.srq = srq;
 }
 
+void fake_async_put_cq(enum ibv_event_type type, struct ibv_cq *cq)
+{
+	async_new(type)->ev.element.cq = cq;
+}
+
 void fake_async_event(enum ibv_event_type type)
 {
 	fake_async_put(type, NULL);
@@ -258,6 +263,8 @@ static int get_async_event(struct ibv_context *context, struct ibv_async_event *
 	free(a);
 	if (is_of_qp(event->event_type))
 		pw_container_of(event->element.qp, struct fake_qp, ib)->async_got++;
+	if (event->event_type == IBV_EVENT_CQ_ERR)
+		pw_container_of(event->element.cq, struct fake_cq, ib)->async_got++;
 	return 0;
 }
 
@@ -265,6 +272,8 @@ static void ack_async_event(struct ibv_async_event *event)
 {
 	if (is_of_qp(event->event_type))
 		event->element.qp->events_completed++;
+	if (event->event_type == IBV_EVENT_CQ_ERR)
+		event->element.cq->async_events_completed++;
 }
 
 /* What happens to people --------------------------------------------------------------------- */

@@ -92,6 +92,8 @@ bool fake_memory_exposed(const void *addr, size_t len, unsigned int access);
 void fake_async_event(enum ibv_event_type type); /* of the port or the device */
 void fake_async_event_of_qps(enum ibv_event_type type); /* of each that there is */
 void fake_async_event_of_srqs(enum ibv_event_type type);
+/* CQ_ERR: it has overflowed, or its memory is damaged. What it had is lost, and nothing comes. */
+void fake_break_cq(struct ibv_cq *cq);
 /* DEVICE_REMOVAL for every id, DEVICE_FATAL; @silent: and no completion comes any more. */
 void fake_remove_device(bool silent);
 /* The host of this end loses its power: nobody is told, nothing is answered, nothing is left. */
