@@ -37,6 +37,9 @@
 #ifndef DMA_BUF_MAGIC
 #define DMA_BUF_MAGIC 0x444d4142 /* linux/magic.h */
 #endif
+#ifndef HUGETLBFS_MAGIC
+#define HUGETLBFS_MAGIC 0x958458f6
+#endif
 
 static const struct pw_sm_state states[] = {
 	[PWC_REGION_FREE] = { "free", PW_SM_TO(PWC_REGION_ADDING) },
@@ -280,6 +283,27 @@ static bool is_dmabuf(int fd)
 	return !fstatfs(fd, &st) && st.f_type == DMA_BUF_MAGIC;
 }
 
+/* Bytes of a page of it. Not st_blksize: where the system has transparent huge pages for shared
+ * memory that is theirs for every memfd, and pages are as small as they happen to be. */
+static size_t page_of(int fd)
+{
+	struct statfs st;
+
+	if (fstatfs(fd, &st) || (uint32_t)st.f_type != HUGETLBFS_MAGIC)
+		return PAGE_BYTES;
+	return (size_t)st.f_bsize;
+}
+
+/* Are all pages there? One that comes when it is touched here would be this process's to pay for,
+ * or a signal to it. */
+static int check_pages(const struct stat *st, char *why, size_t why_len)
+{
+	if (st->st_blocks * 512 >= st->st_size)
+		return 0;
+	return complain(why, why_len, -EINVAL,
+			"not all pages of the memfd are there: fallocate(fd, 0, 0, size) first");
+}
+
 /* Can its pages only stay? */
 static int check_seals(const struct pwc_region_ask *ask, char *why, size_t why_len)
 {
@@ -314,7 +338,7 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 
 	if (fstat(ask->fd, st))
 		return complain(why, why_len, -errno, "fstat: %s", pw_err_text(-errno));
-	page = (uint64_t)PW_MAX(st->st_blksize, (blksize_t)PAGE_BYTES);
+	page = page_of(ask->fd);
 	size = (uint64_t)st->st_size;
 	if (is_dmabuf(ask->fd) && ask->off)
 		return complain(why, why_len, -EINVAL, "a dma-buf is a region from its beginning");
@@ -334,11 +358,16 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 					"%d already",
 					r->id, (int)r->pid);
 	}
-	return 0;
+	if (is_dmabuf(ask->fd))
+		return 0;
+	/* pages beyond the end would count as if they were missing ones; none can come any more */
+	if (ftruncate(ask->fd, st->st_size) || fstat(ask->fd, st))
+		return complain(why, why_len, -errno, "the mount cannot have it: %s",
+				pw_err_text(-errno));
+	return check_pages(st, why, why_len);
 }
 
-/* Mapped: from now on its pages cannot be taken away. Then they must be there, as a fault that
- * finds no memory would be a signal to this process. */
+/* Mapped: from now on its pages cannot be taken away. So they are looked for again. */
 static int seal(int fd, char *why, size_t why_len)
 {
 	struct stat st;
@@ -349,11 +378,7 @@ static int seal(int fd, char *why, size_t why_len)
 				"F_SEAL_SEAL to the time after this");
 	if (fstat(fd, &st))
 		return complain(why, why_len, -errno, "fstat: %s", pw_err_text(-errno));
-	if (st.st_blocks * 512 < st.st_size)
-		return complain(why, why_len, -EINVAL,
-				"not all pages of the memfd are there: "
-				"fallocate(fd, 0, 0, size) first");
-	return 0;
+	return check_pages(&st, why, why_len);
 }
 
 static struct pwc_region *unused(struct pwc_regions *t)
@@ -378,7 +403,7 @@ static void begin(struct pwc_region *r, struct pwc_region_owner *o,
 	r->dev = st->st_dev;
 	r->ino = st->st_ino;
 	r->dmabuf = is_dmabuf(ask->fd);
-	r->huge = !r->dmabuf && st->st_blksize > (blksize_t)PAGE_BYTES;
+	r->huge = page_of(ask->fd) > PAGE_BYTES;
 	r->users = 0;
 	r->in_kernel = false;
 	r->kernel_err = t->kernel ? 0 : -EOPNOTSUPP;
@@ -390,24 +415,14 @@ static void begin(struct pwc_region *r, struct pwc_region_owner *o,
 	o->bytes += r->len;
 }
 
-static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct pwc_region_ask *ask,
-	       struct pwc_region **ret, char *why, size_t why_len)
+/* The seal is last: who is refused can try again with the same file. */
+static int map(struct pwc_region *r, const struct pwc_region_ask *ask, char *why, size_t why_len)
 {
-	struct pwc_region *r = unused(t);
-	struct stat st = { 0 };
-	void *p;
-	int err;
+	int err = PW_FAULT_ERR("region.map", -ENOMEM);
+	void *p = MAP_FAILED;
 
-	err = check_limits(t, o, ask->len, why, why_len);
-	if (!err && !is_dmabuf(ask->fd))
-		err = check_seals(ask, why, why_len);
 	if (!err)
-		err = check_file(t, ask, &st, why, why_len);
-	if (err)
-		return err;
-	err = PW_FAULT_ERR("region.map", -ENOMEM);
-	p = err ? MAP_FAILED
-		: mmap(NULL, ask->len, PROT_READ | PROT_WRITE, MAP_SHARED, ask->fd, ask->off);
+		p = mmap(NULL, ask->len, PROT_READ | PROT_WRITE, MAP_SHARED, ask->fd, ask->off);
 	if (p == MAP_FAILED) {
 		err = err ? err : -errno;
 		return complain(why, why_len, err, "the mount cannot map it: %s", pw_err_text(err));
@@ -420,15 +435,34 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 		munmap(p, ask->len);
 		return err;
 	}
+	r->base = p;
+	return 0;
+}
+
+static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct pwc_region_ask *ask,
+	       struct pwc_region **ret, char *why, size_t why_len)
+{
+	struct pwc_region *r = unused(t);
+	struct stat st = { 0 };
+	int err;
+
+	err = check_limits(t, o, ask->len, why, why_len);
+	if (!err && !is_dmabuf(ask->fd))
+		err = check_seals(ask, why, why_len);
+	if (!err)
+		err = check_file(t, ask, &st, why, why_len);
+	if (err)
+		return err;
 	/* its number is looked at later, when the application may be gone */
 	r->fd = fcntl(ask->fd, F_DUPFD_CLOEXEC, 3);
-	if (r->fd < 0) {
-		err = -errno;
-		munmap(p, ask->len);
-		return complain(why, why_len, err, "the mount has no descriptor for it: %s",
-				pw_err_text(err));
+	if (r->fd < 0)
+		return complain(why, why_len, -errno, "the mount has no descriptor for it: %s",
+				pw_err_text(-errno));
+	err = map(r, ask, why, why_len);
+	if (err) {
+		close_fd(r);
+		return err;
 	}
-	r->base = p;
 	begin(r, o, ask, &st);
 	pw_sm_move(&r->sm, PWC_REGION_ADDING, 0);
 	if (t->kernel) {
