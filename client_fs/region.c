@@ -90,11 +90,7 @@ static void check_ended(struct pwc_region *r)
 	r->base = NULL;
 	t->nr--;
 	t->bytes -= r->len;
-	if (r->owner) {
-		r->owner->nr--;
-		r->owner->bytes -= r->len;
-		r->owner = NULL;
-	}
+	r->owner = NULL;
 	pw_sm_move(&r->sm, PWC_REGION_FREE, 0);
 	if (!t->nr && t->on_idle)
 		t->on_idle(t);
@@ -242,33 +238,64 @@ void pwc_region_on_kernel(struct pwc_region *r, int res)
 	}
 }
 
-static uint32_t count_of_user(const struct pwc_regions *t, uint32_t uid)
-{
-	uint32_t nr = 0;
+struct share {
+	uint32_t nr;
+	uint64_t bytes;
+};
 
-	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++)
-		nr += t->region[i].sm.state != PWC_REGION_FREE && t->region[i].uid == uid;
-	return nr;
+static void add_to(struct share *s, const struct pwc_region *r)
+{
+	s->nr++;
+	s->bytes += r->len;
+}
+
+/* What the process of @o has, by whichever connection, and what its user has; what ends is still
+ * there. A process that this one cannot see (another pid namespace) is a connection. */
+static void count_shares(const struct pwc_regions *t, const struct pwc_region_owner *o,
+			 struct share *process, struct share *user)
+{
+	*process = *user = (struct share){ 0 };
+	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++) {
+		const struct pwc_region *r = &t->region[i];
+
+		if (r->sm.state == PWC_REGION_FREE || r->uid != o->uid)
+			continue;
+		add_to(user, r);
+		if (r->owner == o || (o->pid && r->pid == o->pid))
+			add_to(process, r);
+	}
+}
+
+static bool is_room(uint64_t used, uint64_t max, size_t len)
+{
+	return used <= max && len <= max - used;
 }
 
 static int check_limits(const struct pwc_regions *t, const struct pwc_region_owner *o, size_t len,
 			char *why, size_t why_len)
 {
+	struct share process, user;
+
+	count_shares(t, o, &process, &user);
 	if (t->nr == PWC_REGIONS_MAX)
 		return complain(why, why_len, -ENOSPC,
 				"the mount has %u regions, and takes no more", PWC_REGIONS_MAX);
-	if (o->nr >= t->max_owner)
+	if (process.nr >= t->max_owner)
 		return complain(why, why_len, -ENOSPC,
 				"a process can have %u regions: make fewer, "
 				"larger ones",
 				t->max_owner);
-	if (o->uid && count_of_user(t, o->uid) >= t->max_user)
+	if (o->uid && user.nr >= t->max_user)
 		return complain(why, why_len, -ENOSPC, "a user can have %u regions of this mount",
 				t->max_user);
-	if (len > t->max_bytes_owner - PW_MIN(o->bytes, t->max_bytes_owner))
+	if (!is_room(process.bytes, t->max_bytes_owner, len))
 		return complain(why, why_len, -ENOSPC, "a process can have %llu MiB in regions",
 				(unsigned long long)(t->max_bytes_owner / PW_MIB));
-	if (len > t->max_bytes - PW_MIN(t->bytes, t->max_bytes))
+	if (o->uid && !is_room(user.bytes, t->max_bytes_user, len))
+		return complain(why, why_len, -ENOSPC,
+				"a user can have %llu MiB in regions of this mount",
+				(unsigned long long)(t->max_bytes_user / PW_MIB));
+	if (!is_room(t->bytes, t->max_bytes, len))
 		return complain(why, why_len, -ENOSPC,
 				"all processes together can have %llu MiB in "
 				"regions of this mount",
@@ -411,8 +438,6 @@ static void begin(struct pwc_region *r, struct pwc_region_owner *o,
 	t->nr++;
 	t->bytes += r->len;
 	t->added++;
-	o->nr++;
-	o->bytes += r->len;
 }
 
 /* The seal is last: who is refused can try again with the same file. */
@@ -520,6 +545,8 @@ void pwc_regions_init(struct pwc_regions *t, struct pw_loop *loop,
 	t->max_owner = MAX_PER_OWNER;
 	t->max_user = MAX_PER_USER;
 	t->max_bytes = ram / 2;
+	/* others can have a quarter of it, whatever one user does */
+	t->max_bytes_user = t->max_bytes / 4 * 3;
 	t->max_bytes_owner = ram / 4;
 	pw_timer_init(&t->timer, on_timer);
 	for (uint32_t i = 0; i < PWC_REGIONS_MAX; i++) {

@@ -53,9 +53,7 @@ struct pwc_regions;
 /* One application, for as long as it is connected. */
 struct pwc_region_owner {
 	uint32_t uid;
-	pid_t pid;
-	uint32_t nr;	/* regions, those that end included */
-	uint64_t bytes; /* in them */
+	pid_t pid; /* 0: not to be seen from here */
 	/* ADDING is over, @r is LIVE; from the loop. */
 	void (*on_live)(struct pwc_region_owner *o, struct pwc_region *r);
 };
@@ -97,8 +95,8 @@ struct pwc_regions {
 	struct pw_loop *loop;
 	const struct pwc_region_kernel *kernel; /* NULL: it has no such table */
 	struct pw_timer timer;			/* asks the kernel again, goes on with pinning */
-	uint32_t max_owner, max_user; /* regions of one application, of one user but root */
-	uint64_t max_bytes_owner, max_bytes;
+	uint32_t max_owner, max_user; /* regions of one process, of one user but root */
+	uint64_t max_bytes_owner, max_bytes_user, max_bytes;
 	uint32_t nr;
 	uint64_t bytes;
 	uint64_t added, refused,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_region_pages.c -- which files the region table takes, and what it leaves of those that it
- * does not
+ * does not; how much of them
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 
 static struct pw_loop *loop;
 static struct pwc_regions t;
-static struct pwc_region_owner app;
+static struct pwc_region_owner app, again, other;
 static char why[256];
 
 /* The system has transparent huge pages for shared memory. */
@@ -44,7 +44,8 @@ static int setup(void **state)
 	(void)state;
 	assert_int_equal(pw_loop_new(&loop, &o), 0);
 	pwc_regions_init(&t, loop, NULL);
-	app = (struct pwc_region_owner){ .uid = 1000, .pid = 42 };
+	app = again = (struct pwc_region_owner){ .uid = 1000, .pid = 42 };
+	other = (struct pwc_region_owner){ .uid = 1000, .pid = 43 };
 	huge_shmem = false;
 	return 0;
 }
@@ -53,6 +54,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	pwc_regions_end_owner(&t, &app);
+	pwc_regions_end_owner(&t, &again);
+	pwc_regions_end_owner(&t, &other);
 	pwc_regions_fini(&t);
 	pw_loop_free(loop);
 	return 0;
@@ -68,13 +71,30 @@ static int file(size_t len, int seals)
 	return fd;
 }
 
-static int add(int fd, size_t len)
+static int add_of(struct pwc_region_owner *o, int fd, size_t len)
 {
 	struct pwc_region_ask ask = { fd, 0, len };
 	struct pwc_region *r;
 
 	why[0] = '\0';
-	return pwc_region_add(&t, &app, &ask, &r, why, sizeof(why));
+	return pwc_region_add(&t, o, &ask, &r, why, sizeof(why));
+}
+
+static int add(int fd, size_t len)
+{
+	return add_of(&app, fd, len);
+}
+
+/* A region of @o; with @word there is no room for it, and that is in the reason. */
+static void some(struct pwc_region_owner *o, const char *word)
+{
+	int fd = file(LEN, SIZE_SEALS);
+
+	assert_int_equal(fallocate(fd, 0, 0, LEN), 0);
+	assert_int_equal(add_of(o, fd, LEN), word ? -ENOSPC : 0);
+	if (word && !strstr(why, word))
+		fail_msg("\"%s\" does not say \"%s\"", why, word);
+	close(fd);
 }
 
 /* Whoever is told what to do can do it. */
@@ -119,6 +139,50 @@ static void test_pages__small_ones_where_the_system_prefers_huge_ones(void **sta
 	close(fd);
 }
 
+/* A process is one, however often it connects. */
+static void test_limits__of_a_process_with_two_connections(void **state)
+{
+	(void)state;
+	t.max_owner = 2;
+	some(&app, NULL);
+	some(&again, NULL);
+	some(&again, "a process can have 2");
+	t.max_owner = 16;
+	t.max_bytes_owner = 2 * LEN;
+	some(&app, "a process");
+	some(&other, NULL);
+	/* what ends is there as long as a request uses it */
+	pwc_region_hold(&t.region[0]);
+	pwc_regions_end_owner(&t, &app);
+	some(&again, "a process");
+	pwc_region_put(&t.region[0]);
+	some(&again, NULL);
+	/* processes that cannot be told from each other are connections */
+	app.pid = again.pid = t.region[1].pid = 0;
+	t.region[0].pid = 0;
+	some(&app, NULL);
+	some(&app, NULL);
+	some(&app, "a process");
+}
+
+/* All that there is is not for one. */
+static void test_limits__of_a_user_in_bytes(void **state)
+{
+	(void)state;
+	assert_true(t.max_bytes_user >= t.max_bytes_owner && t.max_bytes_user < t.max_bytes);
+	t.max_bytes_user = 2 * LEN;
+	some(&app, NULL);
+	some(&other, NULL);
+	some(&other, "a user");
+	other.uid = 1001;
+	some(&other, NULL);
+	/* root has no limit but that of all */
+	app.uid = 0;
+	some(&app, NULL);
+	t.max_bytes = 4 * LEN;
+	some(&app, "all processes");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -127,6 +191,8 @@ int main(void)
 		TEST(test_refusal__does_not_use_up_the_file),
 		TEST(test_pages__beyond_the_end_stand_for_none),
 		TEST(test_pages__small_ones_where_the_system_prefers_huge_ones),
+		TEST(test_limits__of_a_process_with_two_connections),
+		TEST(test_limits__of_a_user_in_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
