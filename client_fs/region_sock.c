@@ -27,10 +27,14 @@
 /* of one user who is not root: others have a right to some */
 #define MAX_APPS_OF_USER 64u
 #define MAX_FDS		 4u
+/* In one turn of the loop; then others have theirs. */
+#define MESSAGES_A_TURN	 8u
+#define CONNECTIONS_A_TURN 8u
 
 struct app {
 	struct pw_list node;
 	struct pw_fd fd;
+	struct pw_ready more; /* there may be more to read */
 	struct pwc_region_sock *s;
 	struct pwc_region_owner owner;
 	bool adding; /* a region is: its answer comes before the next question is read */
@@ -40,6 +44,7 @@ struct app {
 struct pwc_region_sock {
 	struct pwc_shard *sh;
 	struct pw_fd listen;
+	struct pw_ready more; /* there may be more connections */
 	bool listening, stopping;
 	struct pw_list apps;
 	uint32_t nr_apps;
@@ -63,6 +68,7 @@ static void hang_up(struct app *a)
 	if (a->closing)
 		return;
 	a->closing = true;
+	pw_ready_cancel(&a->more);
 	pwc_regions_end_owner(&a->s->sh->regions, &a->owner);
 	pw_fd_stop(&a->fd, on_app_closed);
 }
@@ -190,13 +196,25 @@ static bool read_one(struct app *a)
 	return n > 0;
 }
 
-/* One question at a time: who has to wait for the kernel is read on when it has answered. */
+/* One question at a time: who has to wait for the kernel is read on when it has answered. Who asks
+ * without end keeps nobody waiting. */
+static void read_some(struct app *a)
+{
+	for (uint32_t i = 0; i < MESSAGES_A_TURN; i++)
+		if (a->closing || a->adding || !read_one(a))
+			return;
+	if (!a->closing)
+		pw_loop_ready(a->s->sh->loop, &a->more);
+}
+
 static void on_readable(struct pw_fd *f)
 {
-	struct app *a = pw_container_of(f, struct app, fd);
+	read_some(pw_container_of(f, struct app, fd));
+}
 
-	while (!a->closing && !a->adding && read_one(a))
-		;
+static void read_more(struct pw_ready *r)
+{
+	read_some(pw_container_of(r, struct app, more));
 }
 
 static void on_live(struct pwc_region_owner *o, struct pwc_region *r)
@@ -205,7 +223,7 @@ static void on_live(struct pwc_region_owner *o, struct pwc_region *r)
 
 	a->adding = false;
 	answer_region(a, r);
-	on_readable(&a->fd);
+	read_some(a);
 }
 
 /* --------------------------------------------------------------------------------- who comes in */
@@ -237,6 +255,7 @@ static void take(struct pwc_region_sock *s, int fd)
 		return;
 	}
 	a->s = s;
+	pw_ready_init(&a->more, read_more);
 	a->owner = (struct pwc_region_owner){ .uid = who.uid, .pid = who.pid, .on_live = on_live };
 	if (pw_fd_start(s->sh->loop, &a->fd, fd, on_readable)) {
 		close(fd);
@@ -247,13 +266,26 @@ static void take(struct pwc_region_sock *s, int fd)
 	s->nr_apps++;
 }
 
+static void accept_some(struct pwc_region_sock *s)
+{
+	for (uint32_t i = 0; i < CONNECTIONS_A_TURN; i++) {
+		int fd = accept4(s->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0)
+			return;
+		take(s, fd);
+	}
+	pw_loop_ready(s->sh->loop, &s->more);
+}
+
 static void on_connection(struct pw_fd *f)
 {
-	struct pwc_region_sock *s = pw_container_of(f, struct pwc_region_sock, listen);
-	int fd;
+	accept_some(pw_container_of(f, struct pwc_region_sock, listen));
+}
 
-	while ((fd = accept4(f->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-		take(s, fd);
+static void accept_more(struct pw_ready *r)
+{
+	accept_some(pw_container_of(r, struct pwc_region_sock, more));
 }
 
 static int make_socket(struct pwc_region_sock *s)
@@ -272,6 +304,7 @@ int pwc_region_sock_new(struct pwc_region_sock **ret, struct pwc_shard *sh)
 	if (!s)
 		return -ENOMEM;
 	s->sh = sh;
+	pw_ready_init(&s->more, accept_more);
 	pw_list_init(&s->apps);
 	s->addr.sun_family = AF_UNIX;
 	pwc_control_region_path(sh->o->dir, s->addr.sun_path, sizeof(s->addr.sun_path));
@@ -308,6 +341,7 @@ void pwc_region_sock_stop(struct pwc_region_sock *s)
 	if (!s || s->stopping)
 		return;
 	s->stopping = true;
+	pw_ready_cancel(&s->more);
 	unlink(s->addr.sun_path);
 	pw_fd_stop(&s->listen, on_listen_closed);
 	pw_list_for_each_safe(pos, tmp, &s->apps)
