@@ -93,12 +93,31 @@ grep -q libpagewire-alloc "$TMPDIR/maps.txt" || fail "not preloaded"
 ! grep -q memfd: "$TMPDIR/maps.txt" || fail "memory for a program without big blocks"
 same "$(ls /proc/self/fd)" "$(run ls /proc/self/fd)" "descriptors"
 
+# what libpagewire-alloc(7) says is served, and what is not
+served() {
+	PAGEWIRE_ALLOC_VERBOSE=1 run "$@" >"$TMPDIR/said.txt" 2>&1
+	sed -n 's/^.*: \([0-9]*\) blocks of.*$/\1/p' "$TMPDIR/said.txt"
+}
+PYTHON=(/usr/bin/python3 -c)
+same 1 "$(served "${PYTHON[@]}" 'b = bytearray(4 << 20)')" "a bytearray"
+same 1 "$(served "${PYTHON[@]}" 'import ctypes; b = (ctypes.c_char * (2 << 20))()')" "ctypes"
+same "" "$(served "${PYTHON[@]}" 'import mmap; m = mmap.mmap(-1, 64 << 20); m[0] = 1')" "mmap"
+if /usr/bin/python3 -c 'import numpy' 2>/dev/null; then
+	same 2 "$(served "${PYTHON[@]}" 'import numpy
+a, b = numpy.ones(4 << 20, dtype="u1"), numpy.zeros(4 << 20, dtype="u1")')" "arrays of numpy"
+fi
+printf '#include <stdlib.h>\nint main(void) { return !calloc(4, 1 << 20); }\n' >"$TMPDIR/p.c"
+gcc -o "$TMPDIR/dynamic" "$TMPDIR/p.c"
+same 1 "$(served "$TMPDIR/dynamic")" "a program in C"
+gcc -static -o "$TMPDIR/static" "$TMPDIR/p.c"
+same "" "$(served "$TMPDIR/static")" "a static program"
+
 start_node a store=memory memory=512MiB
 mount_paths
 for path in "${PATHS[@]}"; do
 	# by itself, where that is worth something
 	PAGEWIRE_ALLOC_VERBOSE=1 run "$BIG" "${MNT[$path]}" direct 2>"$TMPDIR/said.txt"
-	if [ "$(client_says "$path" stats regions in_kernel)" = True ]; then
+	if [ "$(client_says "$path" stats regions in_kernel)" = true ]; then
 		grep -q '16 MiB registered' "$TMPDIR/said.txt" || fail "$(cat "$TMPDIR/said.txt")"
 		hits=$(client_says "$path" stats regions hits)
 		[ "$hits" -ge 24 ] || fail "only $hits hits over $path"
