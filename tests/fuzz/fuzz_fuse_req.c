@@ -6,7 +6,9 @@
  * Input: records of {u8 mode, u8 opcode, u16 length, bytes}. The bytes are what follows the header:
  * the operation's own header, then names or data. Mode: bit 0 through the form of /dev/fuse or of
  * the ring, bit 1 a header length that is off by the first byte, bits 2-3 how the node answers, bit
- * 4 no room for an answer but 8 KiB. The loop is replaced: ready objects run until none is left.
+ * 4 no room for an answer but 8 KiB, bit 5 (of the ring) the data of a READ or WRITE lies in a region:
+ * behind the operation's header come u8 whether a list of runs says where, the kernel's u64 about
+ * it, and the list. The loop is replaced: ready objects run until none is left.
  */
 #include <assert.h>
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "client_fs/fuse_reg.h"
 #include "client_fs/ops.h"
 #include "client_fs/shard.h"
 
@@ -37,6 +40,8 @@ static struct pwc_req req;
 static uint32_t nr_replies;
 static enum answer how;
 static uint8_t *out_mem, *in_mem;
+static struct iovec runs_v[PW_RUNS_MAX];
+static struct pw_runs runs;
 
 /* ---------------------------------------------------------------------------- loop, shard,
  * notifications */
@@ -71,6 +76,19 @@ void pw_loop_ready(struct pw_loop *loop, struct pw_ready *r)
 	(void)loop;
 	if (pw_list_empty(&r->node))
 		pw_list_add_tail(&ready, &r->node);
+}
+
+/* Of region_sock.c, which has no socket here. */
+
+void pw_ready_init(struct pw_ready *r, void (*step)(struct pw_ready *r))
+{
+	pw_list_init(&r->node);
+	r->step = step;
+}
+
+void pw_ready_cancel(struct pw_ready *r)
+{
+	pw_list_del(&r->node);
 }
 
 uint32_t pwc_shard_max_io(const struct pwc_shard *s)
@@ -113,10 +131,15 @@ void pwc_peer_call(struct pwc_peer *p, struct pwc_call *c)
 	cmd.slot = cmd.seq = 1;
 	err = pw_cmd_check(&cmd, true);
 	assert(!err);
+	/* what peer_runs.c does where the connection cannot */
+	if (c->runs && cmd.payload_len)
+		pw_runs_read(c->runs, c->spare, cmd.payload_len);
 	for (uint32_t i = 0; i < cmd.payload_len; i++)
-		sum += ((const uint8_t *)c->payload)[i];
+		sum += ((const uint8_t *)(c->runs ? c->spare : c->payload))[i];
 	if (c->out)
 		memset(c->out, (int)(sum & 1), c->out_max);
+	if (c->runs && !cmd.payload_len)
+		pw_runs_fill(c->runs, c->out, c->out_max);
 	pw_list_add_tail(&calls, &c->node);
 }
 
@@ -236,6 +259,7 @@ static void make_region(void)
 	r->base = calloc(1, r->len);
 	assert(r->base);
 	r->sm.state = PWC_REGION_LIVE;
+	r->in_kernel = true;
 }
 
 static void set_up(void)
@@ -304,11 +328,48 @@ static bool as_ring(uint8_t mode, uint8_t opcode, const uint8_t *bytes, uint32_t
 	return true;
 }
 
+/* As fuse_ring.c does it; @bytes: what follows the operation's header. Return: false, such a request
+ * has no data that could lie there. */
+static bool in_region(const uint8_t *bytes, uint32_t len)
+{
+	struct fuse_uring_ent_in_out ent = { .flags = FUSE_URING_ENT_REG };
+	bool write = req.opcode == FUSE_WRITE;
+	struct pwc_reg_hit hit;
+	uint32_t size;
+
+	if ((!write && req.opcode != FUSE_READ) || len < 9 ||
+	    req.op_in_len < pwc_op_get(req.opcode)->op_in_len)
+		return false;
+	size = write ? ((const struct fuse_write_in *)req.op_in)->size :
+		       ((const struct fuse_read_in *)req.op_in)->size;
+	if (size > sh->max_io)
+		return false;
+	if (bytes[0] & 1)
+		ent.flags |= FUSE_URING_ENT_REG_SG;
+	memcpy(&ent.reserved, bytes + 1, sizeof(ent.reserved));
+	memset(in_mem, 0, FUSE_URING_REG_MAX_SEGS * sizeof(struct fuse_uring_reg_seg));
+	memcpy(in_mem, bytes + 9, len - 9);
+	req.in_len = write ? size : 0;
+	if (!pwc_reg_find(&sh->regions, &ent, size, (const void *)in_mem, runs_v, &hit)) {
+		req.op_in_len = 0;
+		return true;
+	}
+	req.region = hit.region;
+	pwc_region_hold(hit.region);
+	runs = (struct pw_runs){ runs_v, hit.nr_runs, false };
+	req.runs = &runs;
+	return true;
+}
+
 static void one_request(uint8_t mode, uint8_t opcode, const uint8_t *bytes, uint32_t len)
 {
 	nr_replies = 0;
 	how = mode >> 2 & 3;
+	req.region = NULL;
+	req.runs = NULL;
 	if (!(mode & 1 ? as_ring : as_dev)(mode, opcode, bytes, len))
+		return;
+	if ((mode & 33) == 33 && !in_region(bytes + req.op_in_len, req.in_len))
 		return;
 	req.out = out_mem;
 	req.out_max = mode & 16 ? 8192 : OUT_MAX;
