@@ -6,9 +6,9 @@
  * Input: records of {u8 mode, u8 opcode, u16 length, bytes}. The bytes are what follows the header:
  * the operation's own header, then names or data. Mode: bit 0 through the form of /dev/fuse or of
  * the ring, bit 1 a header length that is off by the first byte, bits 2-3 how the node answers, bit
- * 4 no room for an answer but 8 KiB, bit 5 (of the ring) the data of a READ or WRITE lies in a region:
- * behind the operation's header come u8 whether a list of runs says where, the kernel's u64 about
- * it, and the list. The loop is replaced: ready objects run until none is left.
+ * 4 no room for an answer but 8 KiB, bit 5 (of the ring) the data of a READ or WRITE lies in a
+ * region: behind the operation's header come u8 whether a list of runs says where, the kernel's u64
+ * about it, and the list. The loop is replaced: ready objects run until none is left.
  */
 #include <assert.h>
 #include <errno.h>
@@ -328,8 +328,8 @@ static bool as_ring(uint8_t mode, uint8_t opcode, const uint8_t *bytes, uint32_t
 	return true;
 }
 
-/* As fuse_ring.c does it; @bytes: what follows the operation's header. Return: false, such a request
- * has no data that could lie there. */
+/* As fuse_ring.c does it; @bytes: what follows the operation's header. Return: false, such a
+ * request has no data that could lie there. */
 static bool in_region(const uint8_t *bytes, uint32_t len)
 {
 	struct fuse_uring_ent_in_out ent = { .flags = FUSE_URING_ENT_REG };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sweep_conn.c -- a session over loopback that has to end well whatever fails on the way
  *
- * A client connects, by name and by address, writes small and large payloads, connects again when
- * it is thrown out (a few times), and says goodbye. Without a fault all of it has to work; with
- * one, each message is done once, each end comes once, nothing leaks and nothing hangs.
+ * A client connects, by name and by address, writes small and large payloads, in one piece and in
+ * runs, and reads into runs, connects again when it is thrown out (a few times), and says goodbye.
+ * Without a fault all of it has to work; with one, each message is done once, each end comes once,
+ * nothing leaks and nothing hangs.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #define NR_SLOTS 8u
 #define BLOCK (128u << 10)
 #define MAX_TRIES 4u
+#define BYTE 0x5a /* all payloads */
 
 #define MUST(cond)                                                                                 \
 	do {                                                                                       \
@@ -37,6 +39,10 @@ static uint32_t tries, nr_answers, nr_nodes, nr_downs;
 static bool finished, worked;
 static uint8_t c_buf[BLOCK], n_buf[BLOCK];
 static struct pw_send answers[NR_SLOTS];
+/* of c_buf, the last bytes first; and where a read lands */
+static uint8_t into[BLOCK];
+static struct iovec from_v[3], into_v[3];
+static const struct pw_runs from_runs = { from_v, 3 }, into_runs = { into_v, 3 };
 
 /* Node ---------------------------------------------------------------------------------------- */
 
@@ -66,6 +72,8 @@ static void node_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload)
 	pw_cmd_init(&s->cmd, PW_MSG_RSP, PW_OP_READ);
 	s->cmd.slot = cmd->slot;
 	s->cmd.seq = cmd->seq;
+	s->cmd.payload_len = cmd->op == PW_OP_READ ? cmd->io.len : 0;
+	s->payload = n_buf;
 	MUST(!pw_conn_send(c, s));
 }
 
@@ -99,10 +107,37 @@ static void sent(struct pw_send *s, int err)
 	out[s - sends] = false;
 }
 
+static void cut(struct iovec *v, uint8_t *buf)
+{
+	v[0] = (struct iovec){ buf + 100000, BLOCK - 100000 };
+	v[1] = (struct iovec){ buf + 1, 99999 };
+	v[2] = (struct iovec){ buf, 1 };
+}
+
+static void client_read(struct pw_conn *c)
+{
+	struct pw_send *s = &sends[0];
+
+	pw_cmd_init(&s->cmd, PW_MSG_REQ, PW_OP_READ);
+	s->cmd.slot = NR_SLOTS - 1;
+	s->cmd.seq = 1;
+	s->cmd.io.len = BLOCK;
+	s->cmd.io.ino = 1;
+	s->done = sent;
+	out[0] = true;
+	memset(into, 0xcc, sizeof(into));
+	MUST(!pw_conn_send(c, s));
+}
+
 static void client_up(struct pw_conn *c, const struct pw_body_welcome *w)
 {
 	nr_answers = 0;
-	for (uint32_t i = 1; i < NR_SLOTS; i++) {
+	cut(from_v, c_buf);
+	cut(into_v, into);
+	MUST(pw_conn_gathers(c, &from_runs, false) == PW_GATHER_OK);
+	MUST(!out[0]);
+	client_read(c);
+	for (uint32_t i = 1; i < NR_SLOTS - 1; i++) {
 		struct pw_send *s = &sends[i];
 
 		MUST(!out[i]);
@@ -111,7 +146,8 @@ static void client_up(struct pw_conn *c, const struct pw_body_welcome *w)
 		s->cmd.seq = 1;
 		s->cmd.payload_len = s->cmd.io.len = i & 1 ? BLOCK : 100;
 		s->cmd.io.ino = 1;
-		s->payload = c_buf;
+		s->payload = i % 4 == 1 ? NULL : c_buf;
+		s->runs = i % 4 == 1 ? &from_runs : NULL;
 		s->done = sent;
 		out[i] = true;
 		MUST(!pw_conn_send(c, s));
@@ -123,6 +159,11 @@ static void *client_payload(struct pw_conn *c, const struct pw_cmd *cmd)
 	return NULL;
 }
 
+static const struct pw_runs *client_runs(struct pw_conn *c, const struct pw_cmd *cmd)
+{
+	return cmd->slot == NR_SLOTS - 1 && cmd->payload_len == BLOCK ? &into_runs : NULL;
+}
+
 static void *client_guess(struct pw_conn *c, uint32_t *ret_len)
 {
 	*ret_len = sizeof(c_buf);
@@ -131,6 +172,8 @@ static void *client_guess(struct pw_conn *c, uint32_t *ret_len)
 
 static void client_msg(struct pw_conn *c, const struct pw_cmd *cmd, void *payload)
 {
+	for (uint32_t i = 0; i < cmd->payload_len; i++)
+		MUST(into[i] == BYTE);
 	if (++nr_answers == NR_SLOTS - 1) {
 		worked = true;
 		pw_conn_goodbye(c);
@@ -151,6 +194,7 @@ static void client_down(struct pw_conn *c, int err, const char *why)
 static const struct pw_conn_ops client_ops = {
 	.on_up = client_up,
 	.on_payload = client_payload,
+	.on_runs = client_runs,
 	.guess_payload = client_guess,
 	.on_msg = client_msg,
 	.on_down = client_down,
@@ -215,6 +259,8 @@ int main(void)
 	if (pw_loop_new(&loop, &o))
 		return getenv("PW_FAULT") ? 0 : 1;
 	pw_ready_init(&watcher, watch);
+	memset(c_buf, BYTE, sizeof(c_buf));
+	memset(n_buf, BYTE, sizeof(n_buf));
 	if (!start()) {
 		try_connect(client);
 		run_until(is_over);

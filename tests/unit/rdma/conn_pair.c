@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* conn_pair.c -- both ends of RDMA connections in one process: hand-shake, writes, reads, again
  *
- *	conn_pair [-a ADDRESS] [-n CALLS] [-r RECONNECTS] [-s SEED] [-m] [-f]
+ *	conn_pair [-a ADDRESS] [-n CALLS] [-r RECONNECTS] [-s SEED] [-m] [-u] [-f]
  *
  * Each call has a slot, a length of 1 byte to 1 MiB and contents that its number tells. The node
  * keeps what was written to a slot and answers reads with it; with -m it gives the slot another
- * buffer before each answer. Whatever differs, is done twice or never, ends the program with 1; so
- * does a connection that is lost, but with -f, for fault points: then its round is over.
+ * buffer before each answer; with -u payloads of the client lie in runs. Whatever differs, is done
+ * twice or never, ends the program with 1; so does a connection that is lost, but with -f, for
+ * fault points: then its round is over.
  * With the fake verbs it is a unit test, with the real ones it runs on any device that ADDRESS is
  * on.
  */
@@ -29,6 +30,7 @@
 #define SLOTS 16u
 #define MAX_IO (1u << 20)
 #define BUF (MAX_IO + 8192u)
+#define RUNS 24u
 
 #define MUST(cond)                                                                                 \
 	do {                                                                                       \
@@ -44,6 +46,8 @@ struct call {
 	uint64_t nr; /* tells the contents */
 	uint32_t len;
 	uint8_t *buf; /* BUF bytes of the arena */
+	struct pw_runs runs; /* of them, the last ones first; nr 1: in one piece */
+	struct iovec v[RUNS];
 };
 
 struct node_slot {
@@ -61,7 +65,7 @@ struct node_slot {
 static struct {
 	const char *address;
 	uint32_t calls, reconnects;
-	bool swap, may_fail;
+	bool swap, scatter, may_fail;
 	struct pw_loop *loop;
 	struct pw_listener *listener;
 	struct pw_conn *client, *node;
@@ -72,7 +76,7 @@ static struct {
 	struct node_slot slot[SLOTS];
 	uint64_t seq[SLOTS], written_nr[SLOTS];
 	uint32_t written_len[SLOTS];
-	uint32_t nr_begun, nr_over, nr_up, nr_down, busy;
+	uint32_t nr_begun, nr_over, nr_up, nr_down, nr_scattered, busy;
 	bool up, leaving;
 	uint64_t incarnation;
 	struct pw_ready pump;
@@ -90,20 +94,54 @@ static uint8_t byte_of(uint64_t nr, uint32_t i)
 	return (uint8_t)(nr * 131 + i + (i >> 8) * 7);
 }
 
-static void fill(uint8_t *p, uint64_t nr, uint32_t len)
+/* @p has the bytes from @first on. */
+static void check(const uint8_t *p, uint64_t nr, uint32_t first, uint32_t len)
 {
 	for (uint32_t i = 0; i < len; i++)
-		p[i] = byte_of(nr, i);
-}
-
-static void check(const uint8_t *p, uint64_t nr, uint32_t len)
-{
-	for (uint32_t i = 0; i < len; i++)
-		if (p[i] != byte_of(nr, i)) {
-			fprintf(stderr, "call %llu: byte %u of %u is %u, not %u\n",
-				(unsigned long long)nr, i, len, p[i], byte_of(nr, i));
+		if (p[i] != byte_of(nr, first + i)) {
+			fprintf(stderr, "call %llu: byte %u is %u, not %u\n",
+				(unsigned long long)nr, first + i, p[i], byte_of(nr, first + i));
 			exit(1);
 		}
+}
+
+static void fill(const struct call *c, uint64_t nr)
+{
+	for (uint32_t r = 0, at = 0; r < c->runs.nr; at += (uint32_t)c->v[r++].iov_len)
+		for (uint32_t i = 0; i < c->v[r].iov_len; i++)
+			((uint8_t *)c->v[r].iov_base)[i] = byte_of(nr, at + i);
+}
+
+static void check_call(const struct call *c, uint64_t nr, uint32_t len)
+{
+	for (uint32_t r = 0, at = 0; r < c->runs.nr && at < len; at += (uint32_t)c->v[r++].iov_len)
+		check(c->v[r].iov_base, nr, at, (uint32_t)PW_MIN(c->v[r].iov_len, len - at));
+}
+
+static bool is_scattered(const struct call *c)
+{
+	return c->runs.nr > 1;
+}
+
+/* Into some runs, if the device takes them. */
+static void scatter(struct call *c, uint32_t len, bool in)
+{
+	uint32_t nr = w.scatter ? PW_MIN(2 + below(RUNS - 1), len) : 1, left = len;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		uint32_t max = left - (nr - 1 - i), n = left;
+
+		if (i + 1 < nr)
+			n = PW_MIN(1 + below(2 * max / (nr - i) + 1), max);
+		left -= n;
+		c->v[i] = (struct iovec){ c->buf + left, n };
+	}
+	c->runs = (struct pw_runs){ c->v, nr };
+	if (nr > 1 && pw_conn_gathers(w.client, &c->runs, in) != PW_GATHER_OK) {
+		c->runs.nr = 1;
+		c->v[0] = (struct iovec){ c->buf, len };
+	}
+	w.nr_scattered += is_scattered(c);
 }
 
 /* Node ---------------------------------------------------------------------------------------- */
@@ -172,7 +210,7 @@ static void run(struct pw_conn *c, struct node_slot *sl, const struct pw_cmd *cm
 		sl->send.cmd.attr.attr.mode = S_IFREG;
 		sl->len = cmd->payload_len;
 		sl->nr = cmd->io.ino;
-		check(payload, sl->nr, sl->len);
+		check(payload, sl->nr, 0, sl->len);
 		if (w.swap) {
 			sl->kept = sl->buf;
 			sl->data = payload;
@@ -260,19 +298,22 @@ static void call_begin(uint32_t slot)
 	c->send.cmd.io.off = below(3) ? below(1 << 20) : 0;
 	c->send.cmd.io.len = len;
 	c->send.cmd.io.ino = 1;
+	c->send.runs = NULL;
+	scatter(c, len, !write);
 	if (write) {
 		c->nr = 1 + w.nr_begun;
 		c->send.cmd.io.ino = c->nr;
 		c->send.cmd.payload_len = len;
-		fill(c->buf, c->nr, len);
-		c->send.payload = c->buf;
+		fill(c, c->nr);
+		c->send.payload = is_scattered(c) ? NULL : c->buf;
+		c->send.runs = is_scattered(c) ? &c->runs : NULL;
 		w.written_nr[slot] = c->nr;
 		w.written_len[slot] = len;
 	} else {
 		memset(c->buf, 0xcc, len);
 		c->len = len;
-		c->send.answer = c->buf;
-		c->send.answer_max = len;
+		c->send.answer = is_scattered(c) ? NULL : c->buf;
+		c->send.answer_max = is_scattered(c) ? 0 : len;
 	}
 	MUST(!pw_conn_send(w.client, &c->send));
 }
@@ -305,6 +346,13 @@ static void *client_payload(struct pw_conn *c, const struct pw_cmd *cmd)
 	return w.call[cmd->slot].buf;
 }
 
+static const struct pw_runs *client_runs(struct pw_conn *conn, const struct pw_cmd *cmd)
+{
+	struct call *c = &w.call[cmd->slot < SLOTS ? cmd->slot : 0];
+
+	return c->busy && cmd->op == PW_OP_READ && is_scattered(c) ? &c->runs : NULL;
+}
+
 static void client_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *payload)
 {
 	struct call *c = &w.call[cmd->slot];
@@ -313,7 +361,7 @@ static void client_msg(struct pw_conn *conn, const struct pw_cmd *cmd, void *pay
 	MUST(slot && slot < SLOTS && c->busy && !c->answered && cmd->seq == w.seq[slot]);
 	if (cmd->op == PW_OP_READ) {
 		MUST(cmd->payload_len == PW_MIN(c->len, w.written_len[slot]));
-		check(c->buf, w.written_nr[slot], cmd->payload_len);
+		check_call(c, w.written_nr[slot], cmd->payload_len);
 	}
 	c->answered = true;
 	call_over(c);
@@ -351,6 +399,7 @@ static void client_down(struct pw_conn *c, int err, const char *why)
 static const struct pw_conn_ops client_ops = {
 	.on_up = client_up,
 	.on_payload = client_payload,
+	.on_runs = client_runs,
 	.on_msg = client_msg,
 	.on_down = client_down,
 };
@@ -459,7 +508,7 @@ static void parse(int argc, char **argv)
 	w.address = "127.0.0.1";
 	w.calls = 500;
 	w.random = 1;
-	while ((c = getopt(argc, argv, "a:n:r:s:mf")) >= 0) {
+	while ((c = getopt(argc, argv, "a:n:r:s:muf")) >= 0) {
 		switch (c) {
 		case 'a':
 			w.address = optarg;
@@ -478,6 +527,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'm':
 			w.swap = true;
+			break;
+		case 'u':
+			w.scatter = true;
 			break;
 		default:
 			exit(2);
@@ -509,9 +561,11 @@ int main(int argc, char **argv)
 		MUST(i < 1 || nr_fds() == fds);
 	}
 	close_all();
-	printf("%u connections, %u calls each; %llu MiB to the node, %llu bytes copied there\n",
-	       w.nr_up, w.calls, (unsigned long long)w.stats.bytes_rx >> 20,
+	printf("%u connections, %u calls each, %u in runs; %llu MiB to the node, %llu bytes copied "
+	       "there\n",
+	       w.nr_up, w.calls, w.nr_scattered, (unsigned long long)w.stats.bytes_rx >> 20,
 	       (unsigned long long)w.stats.copied_bytes);
+	MUST(!w.scatter || w.nr_scattered || w.may_fail);
 #ifdef CONN_PAIR_FAKE
 	MUST(!fake_end());
 #endif
