@@ -21,6 +21,11 @@
 #define RESOLVE_TRIES 6u
 /* READs under way each way; more wait in the queue of the device. */
 #define READS_MAX 16
+/* Soft-iWARP (siw_cm.c of Linux 7.3) ignores what arrives before its accepting thread has gone on
+ * from the reply, until something else arrives: our first message, where the machine is busy. What
+ * follows it while it is not answered says nothing; kernel/patches has the mend. */
+#define NUDGE_MS 250u
+#define NUDGES_MAX (PW_RDMA_FEW - 2)
 /* Of rdma_cm: the peer's consumer said no; the reasons of the network have other numbers. */
 #define REJECT_NO_LISTENER 8
 
@@ -116,6 +121,18 @@ static void next_addr(struct pw_rdma *x, int status)
 	pw_loop_ready(x->loop, &x->ready);
 }
 
+void pw_rdma_on_nudge(struct pw_timer *t)
+{
+	struct pw_rdma *x = pw_container_of(t, struct pw_rdma, nudge);
+
+	if (x->closing || x->rx.got)
+		return;
+	x->tx.nudge = true;
+	pw_rdma_kick(x);
+	if (++x->nudges < NUDGES_MAX)
+		pw_timer_arm(x->loop, t, pw_loop_now(x->loop) + 4 * NUDGE_MS * PW_NS_PER_MS);
+}
+
 static void established(struct pw_rdma *x, const struct rdma_cm_event *e)
 {
 	struct pw_rdma_cm data;
@@ -132,6 +149,8 @@ static void established(struct pw_rdma *x, const struct rdma_cm_event *e)
 	}
 	x->tx.limit = data.credits;
 	x->state = PW_RDMA_UP;
+	if (x->pd->dev->soft_iwarp)
+		pw_timer_arm(x->loop, &x->nudge, pw_loop_now(x->loop) + NUDGE_MS * PW_NS_PER_MS);
 	x->ops->on_connected(x->owner, x->peer);
 	pw_rdma_kick(x);
 }

@@ -113,6 +113,7 @@ struct pw_rdma_tx {
 	struct pw_list grants; /* pw_rdma_slot.grant_node: to be bound */
 	struct pw_list tell; /* pw_rdma_slot.grant_node: bound, the client is to know */
 	struct pw_list todo; /* pw_rdma_slot.todo_node */
+	bool nudge; /* a message that says nothing is to follow the first one */
 	uint64_t posted, completed; /* numbers of work requests */
 	uint32_t unsignaled; /* since the last signalled one */
 	uint32_t sent, limit; /* messages; of them allowed by the peer */
@@ -177,6 +178,8 @@ struct pw_rdma {
 	bool armed;
 	struct pw_rdma_member share; /* node: of the receives of all */
 	struct pw_timer patience; /* with the end of its receives there */
+	struct pw_timer nudge; /* client: with the answer to its first message */
+	uint32_t nudges;
 	bool last_wqe; /* it takes no more of them, the device says */
 	bool impatient;
 	bool cq_failed; /* it may have lost completions */
@@ -221,6 +224,7 @@ void pw_rdma_try_next(struct pw_rdma *x);
  * xprt_rdma_qp.c. */
 bool pw_rdma_make_queues(struct pw_rdma *x);
 void pw_rdma_cm_param(struct pw_rdma *x, struct pw_rdma_cm *data, struct rdma_conn_param *p);
+void pw_rdma_on_nudge(struct pw_timer *t);
 void pw_rdma_on_cm_event(struct pw_rdma *x, const struct rdma_cm_event *e);
 
 /* xprt_rdma_qp.c: queues, message buffers, the end of them */

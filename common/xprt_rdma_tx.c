@@ -336,9 +336,9 @@ static void on_flush(struct pw_flush *f)
 		pw_rdma_bind_grant(x, pw_list_first(&tx->grants, struct pw_rdma_slot, grant_node));
 	while (!x->closing && !pw_list_empty(&tx->queue) && send_first(x))
 		;
-	while (!x->closing && (!pw_list_empty(&tx->tell) || pw_rdma_owes_credit(x)) &&
+	while (!x->closing && (!pw_list_empty(&tx->tell) || pw_rdma_owes_credit(x) || tx->nudge) &&
 	       send_internal(x, PW_RDMA_CREDIT, 0))
-		;
+		tx->nudge = false;
 	if (!x->closing)
 		post(x);
 }

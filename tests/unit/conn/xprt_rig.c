@@ -232,7 +232,7 @@ static void on_msg(void *owner, const struct pw_cmd *cmd, void *payload)
 	if (of_call && s == &client)
 		payload = put_together(cmd, payload);
 	/* in order, none twice; answers may overtake each other */
-	if (!of_call)
+	if (!of_call && cmd->type != PW_MSG_PING)
 		assert_int_equal(cmd->seq, s->nr_msgs + 1);
 	if (payload || cmd->payload_len)
 		assert_in_range((uintptr_t)payload, (uintptr_t)s->slot[cmd->slot],

@@ -114,6 +114,8 @@ struct fake_qp {
 	uint64_t sq_head, sq_reported, sq_exec, sq_tail; /* polled, reported, executed, posted */
 	struct fake_rq rq;
 	struct pw_list arrivals;
+	struct fake_arrival *unnoticed; /* on the list of arrivals; NULL: none is */
+	bool heard; /* something has arrived */
 	uint32_t srq_taken; /* of the SRQ, not polled */
 	bool may_read, lets_read;
 	bool silent; /* its device is gone and says nothing any more */

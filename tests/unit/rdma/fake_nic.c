@@ -93,6 +93,16 @@ static struct fake_arrival *arrive(struct fake_qp *qp, const struct fake_rwr *r,
 	a->wc.opcode = IBV_WC_RECV;
 	a->idx = idx;
 	a->report_turn = fake_later();
+	if (qp->unnoticed) {
+		qp->unnoticed->report_turn = fake_later();
+		qp->unnoticed = NULL;
+	}
+	/* who has posted nothing yet is the accepting end */
+	if (fake_opts.first_unnoticed && !qp->heard && !qp->sq_tail) {
+		a->report_turn = UINT64_MAX;
+		qp->unnoticed = a;
+	}
+	qp->heard = true;
 	pw_list_add_tail(&qp->arrivals, &a->node);
 	return a;
 }
