@@ -55,7 +55,7 @@ int pwc_arena_init(struct pwc_arena *a, const struct pwc_arena_opts *o)
 	/* A child that inherits it would hold pages that the ring of a dead server is still writing
 	 * to. */
 	madvise(p, a->len, MADV_DONTFORK);
-	err = pw_mem_announce(p, a->len);
+	err = pw_mem_announce_begin(p, a->len);
 	if (err)
 		goto unmap;
 	a->base = p;
@@ -67,6 +67,11 @@ close_fd:
 	close(a->fd);
 	a->fd = -1;
 	return err;
+}
+
+bool pwc_arena_step(struct pwc_arena *a)
+{
+	return pw_mem_step(a->base);
 }
 
 void pwc_arena_fini(struct pwc_arena *a)

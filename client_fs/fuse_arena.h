@@ -52,6 +52,8 @@ struct pwc_arena {
 
 /* Return: 0; -errno. */
 int pwc_arena_init(struct pwc_arena *a, const struct pwc_arena_opts *o);
+/* Goes on with registering it with the devices in use. Return: true, there is more to do. */
+bool pwc_arena_step(struct pwc_arena *a);
 /* Accepts one that is all zero but for fd == -1. */
 void pwc_arena_fini(struct pwc_arena *a);
 

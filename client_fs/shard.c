@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* shard.c -- the life of a mount
  *
- * Happy path: connect -> mount -> INIT -> ring entries -> serving -> the mount goes -> peer, ring
- * and /dev/fuse drain -> stopped. Can fail: see fail(): one sentence and one exit code, then the
- * same way down.
+ * Happy path: connect -> memory -> mount -> INIT -> ring entries -> serving -> the mount goes ->
+ * peer, ring and /dev/fuse drain -> stopped. Can fail: see fail(): one sentence and one exit code,
+ * then the same way down.
  */
 #include "client_fs/shard.h"
 
@@ -333,17 +333,8 @@ static void set_max_io(struct pwc_shard *sh)
 
 static void mount_now(struct pwc_shard *sh)
 {
-	int err;
+	int err = pwc_mount_start(&sh->mnt, sh);
 
-	set_max_io(sh);
-	pw_sm_move(&sh->sm, PWC_SHARD_MOUNTING, sh->max_io);
-	err = make_memory(sh);
-	if (err) {
-		pwc_shard_fail(sh, PW_EXIT_ERROR, "cannot get memory: %s", pw_err_text(err));
-		return;
-	}
-	list_requests(sh);
-	err = pwc_mount_start(&sh->mnt, sh);
 	if (err) {
 		say_why_no_mount(sh, err);
 		return;
@@ -361,6 +352,34 @@ static void mount_now(struct pwc_shard *sh)
 		pwc_shard_fail(sh, PW_EXIT_ERROR, "cannot start: %s", pw_err_text(err));
 }
 
+/* All at once would keep the connection silent for longer than its peer bears. */
+static void pin(struct pw_ready *r)
+{
+	struct pwc_shard *sh = pw_container_of(r, struct pwc_shard, pin);
+
+	if (sh->sm.state != PWC_SHARD_MOUNTING)
+		return;
+	if (pwc_arena_step(&sh->arena))
+		pw_loop_ready(sh->loop, &sh->pin);
+	else
+		mount_now(sh);
+}
+
+static void prepare_mount(struct pwc_shard *sh)
+{
+	int err;
+
+	set_max_io(sh);
+	pw_sm_move(&sh->sm, PWC_SHARD_MOUNTING, sh->max_io);
+	err = make_memory(sh);
+	if (err) {
+		pwc_shard_fail(sh, PW_EXIT_ERROR, "cannot get memory: %s", pw_err_text(err));
+		return;
+	}
+	list_requests(sh);
+	pw_loop_ready(sh->loop, &sh->pin);
+}
+
 /* ------------------------------------------------------------------------------------------- the
  * peer */
 
@@ -369,7 +388,7 @@ static void on_peer_up(struct pwc_peer *p, bool first)
 	struct pwc_shard *sh = pwc_peer_owner(p);
 
 	if (first && sh->sm.state == PWC_SHARD_CONNECTING)
-		mount_now(sh);
+		prepare_mount(sh);
 	else if (!first)
 		pw_log_info("node %s: back", pwc_peer_name(p));
 }
@@ -507,6 +526,7 @@ int pwc_shard_new(struct pwc_shard **ret, const struct pwc_options *o,
 	pw_sm_init(&sh->sm, &shard_type, PWC_SHARD_NEW);
 	pwc_stop_init(sh);
 	pw_ready_init(&sh->settle, settle);
+	pw_ready_init(&sh->pin, pin);
 	choose_queues(sh);
 	err = make_loop(sh);
 	if (err)

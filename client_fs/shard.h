@@ -33,7 +33,7 @@ struct pwc_region_sock;
 enum pwc_shard_state {
 	PWC_SHARD_NEW,
 	PWC_SHARD_CONNECTING, /* to the node, for the first time */
-	PWC_SHARD_MOUNTING, /* mounted, INIT not answered yet */
+	PWC_SHARD_MOUNTING, /* memory is made; then mounted, INIT not answered yet */
 	PWC_SHARD_REGISTERING, /* ring entries handed to the kernel, failures would show now */
 	PWC_SHARD_SERVING,
 	PWC_SHARD_UNMOUNTING, /* umount runs, or the last users are awaited */
@@ -90,6 +90,7 @@ struct pwc_shard {
 	struct pwc_interrupts interrupts;
 	/* UNMOUNTING: patience with the last users; STOPPING: looks what is left */
 	struct pw_timer timer;
+	struct pw_ready pin; /* the next piece of the arena */
 	struct pw_ready settle; /* registrations had their chance to fail */
 	uint32_t settle_turns;
 	struct pw_fd signals;

@@ -182,6 +182,7 @@ void pwc_shard_begin_stop(struct pwc_shard *sh)
 		pw_sm_move(&sh->sm, PWC_SHARD_CONNECTING, 0);
 	pw_sm_move(&sh->sm, PWC_SHARD_STOPPING, (uint32_t)sh->exit_code);
 	pw_ready_cancel(&sh->settle);
+	pw_ready_cancel(&sh->pin);
 	pwc_control_stop(sh->control);
 	pwc_region_sock_stop(sh->region_sock);
 	if (sh->dev.started)

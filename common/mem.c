@@ -4,17 +4,37 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "common/err.h"
 
+/* Pages that are made in one step: some 5 ms. */
+#define TOUCH_BYTES (32 * PW_MIB)
+
 static struct pw_mem_area areas[PW_MEM_MAX_AREAS];
 static struct pw_list users = PW_LIST_INIT(users); /* pw_mem_user.node */
+
+/* Return: true, that was work enough for one step. What cannot be touched is for whoever registers
+ * it to complain of. */
+static bool touch(struct pw_mem_area *a)
+{
+	size_t len = PW_MIN(a->len - a->touched, TOUCH_BYTES);
+
+	if (a->dmabuf || !len)
+		return false;
+	if (madvise(a->base + a->touched, len, MADV_POPULATE_WRITE))
+		len = a->len - a->touched;
+	a->touched += len;
+	return len >= TOUCH_BYTES;
+}
 
 static bool step(uint32_t idx)
 {
 	struct pw_list *pos;
 	bool more = false;
 
+	if (areas[idx].steps && !pw_list_empty(&users) && touch(&areas[idx]))
+		return true;
 	pw_list_for_each(pos, &users) {
 		struct pw_mem_user *u = pw_list_entry(pos, struct pw_mem_user, node);
 
@@ -37,7 +57,7 @@ static int announce(const struct pw_mem_area *a)
 		if (areas[i].base)
 			continue;
 		areas[i] = *a;
-		while (step(i) && !a->optional)
+		while (step(i) && !a->steps)
 			;
 		return 0;
 	}
@@ -49,9 +69,16 @@ int pw_mem_announce(void *base, size_t len)
 	return announce(&(struct pw_mem_area){ .base = base, .len = len });
 }
 
+int pw_mem_announce_begin(void *base, size_t len)
+{
+	return announce(&(struct pw_mem_area){ .base = base, .len = len, .steps = true });
+}
+
 int pw_mem_announce_optional(void *base, size_t len)
 {
-	return announce(&(struct pw_mem_area){ .base = base, .len = len, .optional = true });
+	const struct pw_mem_area a = { .base = base, .len = len, .steps = true, .optional = true };
+
+	return announce(&a);
 }
 
 int pw_mem_announce_dmabuf(void *base, size_t len, int fd)
@@ -59,6 +86,7 @@ int pw_mem_announce_dmabuf(void *base, size_t len, int fd)
 	const struct pw_mem_area a = {
 		.base = base,
 		.len = len,
+		.steps = true,
 		.optional = true,
 		.dmabuf = true,
 		.fd = fd,

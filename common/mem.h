@@ -18,6 +18,8 @@
 struct pw_mem_area {
 	uint8_t *base; /* borrowed until it is withdrawn; NULL: this place is free */
 	size_t len; /* bytes */
+	bool steps; /* registered in steps, which pw_mem_step() goes */
+	size_t touched; /* bytes of one that is registered in steps: their pages are there */
 	/* Of somebody else: who cannot register it goes on without. Payloads there are copied. */
 	bool optional;
 	bool dmabuf; /* ... of a device perhaps: pages that this machine's memory does not have */
@@ -27,14 +29,17 @@ struct pw_mem_area {
 
 /* Return: 0; -ENOSPC more than PW_MEM_MAX_AREAS. */
 int pw_mem_announce(void *base, size_t len);
-/* These only begin: pw_mem_step() does the rest. */
+/* These only begin: pw_mem_step() does the rest. The first is ours, like that above. */
+int pw_mem_announce_begin(void *base, size_t len);
 int pw_mem_announce_optional(void *base, size_t len);
 int pw_mem_announce_dmabuf(void *base, size_t len, int fd);
 /**
  * pw_mem_step - go on with registering an area
  *
- * Much memory takes long to pin. One step is a piece of it for each device, so that whoever serves
- * others in between does not keep them waiting. What has no registration yet is copied.
+ * Much memory takes long to pin, and longer still where its pages have to be made first. One step
+ * makes the pages of a slice, or registers a piece with each device, so that whoever serves others
+ * in between does not keep them waiting. What has no registration yet is copied, or registered for
+ * each payload.
  * Return: true, there is more to do.
  */
 bool pw_mem_step(void *base);

@@ -17,7 +17,7 @@
 
 #define PIECE_MAX PW_GIB
 #define PIECE_MIN (64 * PW_MIB)
-/* 65,536 small pages: to pin them takes some 20 ms. */
+/* 65,536 small pages: to pin them takes some 20 ms once they are there. */
 #define STEP_MAX  (256 * PW_MIB)
 /* A payload and the two blocks around it: what pieces overlap by. */
 #define OVERLAP (PW_MAX_IO + 2 * 4096ull)
@@ -66,7 +66,7 @@ static int area_begin(struct pw_rdma_area *a, const struct pw_mem_area *m, size_
 /* The largest piece that is tried; of what is registered in steps, one that does not take long. */
 static size_t piece_max(const struct pw_rdma_pd *pd, const struct pw_mem_area *m)
 {
-	uint64_t limit = PW_MIN(pd->dev->attr.max_mr_size, m->optional ? STEP_MAX : PIECE_MAX);
+	uint64_t limit = PW_MIN(pd->dev->attr.max_mr_size, m->steps ? STEP_MAX : PIECE_MAX);
 
 	return PW_MAX(limit, PIECE_MIN + OVERLAP) - OVERLAP;
 }

@@ -184,6 +184,17 @@ static void test_runs__in_several_registrations(void **state)
 	free(whole);
 }
 
+/* Steps that make pages only do not count. */
+static bool step_of_pieces(void *p)
+{
+	uint64_t before = fake_stats.reg_mr;
+
+	while (pw_mem_step(p))
+		if (fake_stats.reg_mr != before)
+			return true;
+	return false;
+}
+
 /* Large memory of a program: piece by piece, and of use as far as it is registered. */
 static void test_area__of_a_program_is_registered_in_steps(void **state)
 {
@@ -199,9 +210,10 @@ static void test_area__of_a_program_is_registered_in_steps(void **state)
 	run_turns(100);
 	before = fake_stats.reg_mr;
 	assert_int_equal(pw_mem_announce_optional(p, size), 0);
+	assert_true(step_of_pieces(p));
 	assert_int_equal(pw_xprt_gathers(client.x, &first, false), PW_GATHER_OK);
 	assert_int_equal(pw_xprt_gathers(client.x, &both, false), PW_GATHER_UNREGISTERED);
-	while (pw_mem_step(p))
+	while (step_of_pieces(p))
 		steps++;
 	assert_true(steps >= 3);
 	assert_true(fake_stats.reg_mr - before > steps);
@@ -213,7 +225,7 @@ static void test_area__of_a_program_is_registered_in_steps(void **state)
 
 	/* gone in the middle of it */
 	assert_int_equal(pw_mem_announce_optional(p, size), 0);
-	assert_true(pw_mem_step(p));
+	assert_true(step_of_pieces(p));
 	pw_mem_withdraw(p);
 	assert_false(fake_memory_in_use(p, size));
 	assert_false(pw_mem_step(p));
@@ -221,7 +233,7 @@ static void test_area__of_a_program_is_registered_in_steps(void **state)
 	/* in smaller pieces than it was begun with; or not at all, and not again and again */
 	fake_opts.mr_fails_above = 150u << 20;
 	assert_int_equal(pw_mem_announce_optional(p, size), 0);
-	for (steps = 1; pw_mem_step(p); steps++)
+	for (steps = 1; step_of_pieces(p); steps++)
 		;
 	assert_true(steps >= 8);
 	assert_int_equal(pw_xprt_gathers(client.x, &both, false), PW_GATHER_OK);
