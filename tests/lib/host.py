@@ -85,6 +85,12 @@ def timeout_s(path):
     return int(m.group(1)) if m else DEFAULT_TIMEOUT
 
 
+def wants_debug(path):
+    """Whether a script is for another kernel than the guest's, so that it skips there."""
+    with open(path, errors='replace') as f:
+        return re.search(r'^# kernel: debug$', f.read(), re.M) is not None
+
+
 def _leftovers(tmp, mark):
     end = time.monotonic() + GRACE_S * TIME_FACTOR
     while time.monotonic() < end and (proc.with_mark(mark) or _mounts(tmp)):

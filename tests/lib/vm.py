@@ -126,7 +126,8 @@ def run(test, verdict):
     r = guest.wait_for(test.name)
     if r is None:
         return 'FAIL', f'the guest ended: {guest.how_it_ended()}'
-    if r['status'] == 'SKIP' and os.environ.get('CI') == 'true':
+    path = next(s[1] for s in _plan if s[0] == test.name)
+    if r['status'] == 'SKIP' and os.environ.get('CI') == 'true' and not host.wants_debug(path):
         return 'FAIL', 'skipped, but the guest has all that a test can want\n' + r['note']
     return r['status'], r['note']
 

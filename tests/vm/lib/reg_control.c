@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reg_control.c -- the server's side of the messages: map, register, unregister */
+#include <dirent.h>
 #include <err.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -9,9 +12,38 @@
 
 #include <liburing.h>
 
+#include "reg_fault.h"
 #include "reg_server.h"
 
 static struct io_uring ring;
+static int worker = -1;
+
+/* Commands of regions are done by the one worker that this thread's rings have. */
+static int open_worker(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	const struct dirent *e;
+	char want[32], comm[32], path[320];
+	int fd = -1;
+
+	if (!d)
+		err(1, "/proc/self/task");
+	snprintf(want, sizeof(want), "iou-wrk-%d\n", (int)gettid());
+	while (fd < 0 && (e = readdir(d))) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+		f = fopen(path, "re");
+		if (f && fgets(comm, sizeof(comm), f) && !strcmp(comm, want))
+			fd = fault_open(strtol(e->d_name, NULL, 10));
+		if (f)
+			fclose(f);
+	}
+	closedir(d);
+	if (fd < 0)
+		errx(1, "there is no worker");
+	return fd;
+}
 
 static long command(unsigned int op, const struct abi_reg_cmd *cmd)
 {
@@ -109,6 +141,21 @@ static long answer(const struct reg_ask *a, int fd)
 	return -ENOSYS;
 }
 
+static long answer_failing(const struct reg_ask *a, int fd)
+{
+	long res;
+
+	if (worker < 0) {
+		/* a command brings the worker to life */
+		command(ABI_UNREG_FD, &(struct abi_reg_cmd){ .id = NR_IDS });
+		worker = open_worker();
+	}
+	fault_arm(worker, a->fail);
+	res = answer(a, fd);
+	reg_srv.o->sh->faulted = fault_hit(worker);
+	return res;
+}
+
 static bool receive(struct reg_ask *a, int *ret_fd)
 {
 	char room[CMSG_SPACE(sizeof(int))];
@@ -129,13 +176,15 @@ static bool receive(struct reg_ask *a, int *ret_fd)
 void *reg_control(void *arg)
 {
 	struct io_uring_params p = { .flags = IORING_SETUP_SQE128 };
+	unsigned int one[2] = { 1, 1 };
 	struct reg_ask a;
 	int fd;
 
-	if (io_uring_queue_init_params(4, &ring, &p) || io_uring_ring_dontfork(&ring))
+	if (io_uring_queue_init_params(4, &ring, &p) || io_uring_ring_dontfork(&ring) ||
+	    io_uring_register_iowq_max_workers(&ring, one))
 		errx(1, "no ring for commands");
 	while (receive(&a, &fd)) {
-		long res = answer(&a, fd);
+		long res = a.fail ? answer_failing(&a, fd) : answer(&a, fd);
 
 		if (fd >= 0)
 			close(fd);

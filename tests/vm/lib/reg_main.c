@@ -2,6 +2,7 @@
 /* reg_main.c -- registered regions of the FUSE ring: what kernel/patches promise, case by case
  *
  *	fuse_regions [-p] MOUNTPOINT              all cases; -p: with buffer pools
+ *	fuse_regions -f MOUNTPOINT                allocations that fail
  *	fuse_regions [-p] MOUNTPOINT SECONDS      servers that are killed amid transfers
  *
  * For the guest of tests/vm/run: it looks at how many pages the machine has pinned, so nobody else
@@ -34,12 +35,17 @@ static int run_table(struct rig *r, const struct reg_case *c)
 int main(int argc, char **argv)
 {
 	struct rig r = { .fd = -1 };
+	bool fail = false;
 	int nr = 0, opt;
 
-	while ((opt = getopt(argc, argv, "p")) == 'p')
-		r.pool = true;
-	if (opt != -1 || optind == argc)
-		errx(2, "usage: fuse_regions [-p] MOUNTPOINT [SECONDS]");
+	while ((opt = getopt(argc, argv, "pf")) != -1) {
+		if (opt == '?')
+			optind = argc;
+		r.pool |= opt == 'p';
+		fail |= opt == 'f';
+	}
+	if (optind >= argc)
+		errx(2, "usage: fuse_regions [-p] [-f] MOUNTPOINT [SECONDS]");
 	r.mnt = argv[optind++];
 	r.sh_fd = memfd_create("shared", MFD_CLOEXEC);
 	if (r.sh_fd < 0 || ftruncate(r.sh_fd, sizeof(*r.sh)))
@@ -49,6 +55,10 @@ int main(int argc, char **argv)
 		err(1, "mmap");
 	if (optind < argc) {
 		stress(&r, strtol(argv[optind], NULL, 10));
+		return 0;
+	}
+	if (fail) {
+		printf("%d cases\n", run_table(&r, cases_fail));
 		return 0;
 	}
 	nr += run_table(&r, cases_match);

@@ -98,11 +98,9 @@ void wait_pins(struct rig *r, long want)
 	}
 }
 
-void rig_start(struct rig *r, const struct reg_server_opts *o)
+void rig_spawn(struct rig *r, const struct reg_server_opts *o)
 {
 	struct reg_server_opts mine = *o;
-	char path[128];
-	struct stat st;
 	long up = -1;
 	int sv[2];
 
@@ -126,6 +124,14 @@ void rig_start(struct rig *r, const struct reg_server_opts *o)
 	r->ctl = sv[0];
 	if (recv(r->ctl, &up, sizeof(up), 0) != sizeof(up) || up)
 		failed(r, "the server did not come up");
+}
+
+void rig_start(struct rig *r, const struct reg_server_opts *o)
+{
+	char path[128];
+	struct stat st;
+
+	rig_spawn(r, o);
 	snprintf(path, sizeof(path), "%s/f", r->mnt);
 	r->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	if (r->fd < 0 || fstat(r->fd, &st))

@@ -79,7 +79,8 @@ struct xfer {
 _Noreturn void failed(const struct rig *r, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Starts a server, which mounts, and opens the file. */
+/* Starts a server, which mounts; and opens the file. */
+void rig_spawn(struct rig *r, const struct reg_server_opts *o);
 void rig_start(struct rig *r, const struct reg_server_opts *o);
 void rig_stop(struct rig *r, bool kill_it);
 void rig_kill(struct rig *r);
@@ -112,6 +113,8 @@ void stats_read(struct rig *r, struct stats *s);
 void stats_since(struct rig *r, struct stats *s);
 void stats_same(struct rig *r, const char *what, const struct stats *s, enum stat_nr nr,
 		long want);
+void stats_regions(struct rig *r, const char *what, long pages, long dmabufs, long draining,
+		   long pinned);
 
 int dmabuf_of(struct rig *r, const struct mem *m);
 
@@ -134,7 +137,8 @@ struct reg_case {
 	bool own; /* ends the server by itself */
 };
 extern const struct reg_case cases_match[], cases_memory[], cases_life[], cases_dmabuf[],
-	cases_stats[], cases_zero_copy[];
+	cases_stats[], cases_fail[],
+	cases_zero_copy[];
 
 /* Servers that are killed amid transfers, registering and unregistering, for @seconds. */
 void stress(struct rig *r, long seconds);

@@ -20,6 +20,7 @@
 
 #include <liburing.h>
 
+#include "reg_fault.h"
 #include "reg_server.h"
 
 struct reg_server reg_srv;
@@ -236,6 +237,8 @@ static void answer_init(const struct fuse_in_header *in)
 	} r = { .h = { sizeof(r), 0, in->unique } };
 	uint64_t flags = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_ASYNC_DIO | FUSE_MAX_PAGES |
 			 FUSE_INIT_EXT | FUSE_OVER_IO_URING;
+	int fault = -1;
+	ssize_t n;
 
 	if (!(i->flags2 & ABI_INIT_REG_FD >> 32))
 		errx(1, "this kernel does not offer registered regions");
@@ -251,7 +254,14 @@ static void answer_init(const struct fuse_in_header *in)
 	r.o.max_background = 64;
 	r.o.congestion_threshold = 48;
 	r.o.time_gran = 1;
-	if (write(reg_srv.dev, &r, sizeof(r)) != sizeof(r))
+	if (reg_srv.o->fail_init) {
+		fault = fault_open(0);
+		fault_arm(fault, reg_srv.o->fail_init);
+	}
+	n = write(reg_srv.dev, &r, sizeof(r));
+	if (fault >= 0)
+		reg_srv.o->sh->faulted = fault_hit(fault);
+	if (n != sizeof(r) && fault < 0)
 		err(1, "INIT");
 }
 

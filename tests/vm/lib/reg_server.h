@@ -29,6 +29,7 @@ struct reg_shared {
 	atomic_uint nr_segs;
 	atomic_bool hold; /* requests wait while this is set */
 	atomic_int held;
+	atomic_bool faulted; /* the allocation that was to fail was there */
 	char store[STORE_BYTES]; /* the file */
 };
 
@@ -45,6 +46,7 @@ struct reg_ask {
 	uint32_t id, arg;
 	int prot;
 	uint64_t flags, off, len;
+	uint32_t fail; /* let this allocation of the command fail; 0: none */
 };
 
 struct reg_server_opts {
@@ -55,6 +57,7 @@ struct reg_server_opts {
 	bool no_reg; /* FUSE_URING_REG_FD is not answered */
 	bool pool; /* buffer pools */
 	bool zero_copy; /* with pools: pages of requests are lent as fixed buffers */
+	unsigned int fail_init; /* let this allocation of the answer to INIT fail; 0: none */
 	bool no_ipc_lock; /* without CAP_IPC_LOCK, RLIMIT_MEMLOCK 1 MiB */
 };
 

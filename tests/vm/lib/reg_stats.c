@@ -88,8 +88,8 @@ int dmabuf_of(struct rig *r, const struct mem *m)
 	return fd;
 }
 
-static void regions(struct rig *r, const char *what, long pages, long dmabufs, long draining,
-		    long pinned)
+void stats_regions(struct rig *r, const char *what, long pages, long dmabufs, long draining,
+		   long pinned)
 {
 	struct stats s;
 
@@ -109,14 +109,14 @@ static void counted_regions(struct rig *r)
 	struct reg_ask bad = { .op = ASK_REG, .id = 9, .prot = PROT_READ, .len = 64 * MIB };
 
 	d.fd = dmabuf_of(r, &c);
-	regions(r, "none", 0, 0, 0, 0);
+	stats_regions(r, "none", 0, 0, 0, 0);
 	expect(r, 1, reg(r, 1, &a, 0), "REG_FD");
 	expect(r, 2, reg(r, 2, &b, ABI_F_INACTIVE), "REG_FD");
 	expect(r, 3, reg(r, 3, &d, ABI_F_DMABUF), "REG_FD");
-	regions(r, "three", 2, 1, 0, 512 + 1024);
+	stats_regions(r, "three", 2, 1, 0, 512 + 1024);
 	expect(r, -EINVAL, ask_fd(r, bad, a.fd), "REG_FD beyond the end");
 	expect(r, -EEXIST, reg(r, 9, &a, 0), "REG_FD of the same pages");
-	regions(r, "and two that failed", 2, 1, 0, 512 + 1024);
+	stats_regions(r, "and two that failed", 2, 1, 0, 512 + 1024);
 	pattern(a.p, 0, MIB, 3);
 	r->sh->hold = true;
 	job_start(&j);
@@ -125,14 +125,14 @@ static void counted_regions(struct rig *r)
 	expect(r, 0, ask(r, .op = ASK_UNREG, .id = 2), "UNREG_FD");
 	while (ask(r, .op = ASK_UNREG, .id = 2) == -EALREADY)
 		usleep(1000);
-	regions(r, "one in use", 0, 1, 1, 512);
+	stats_regions(r, "one in use", 0, 1, 1, 512);
 	r->sh->hold = false;
 	job_end(&j);
 	expect(r, MIB, j.res, "the request");
 	expect(r, 0, differ(r->sh->store, 0, MIB, 3), "bytes that differ");
 	unreg(r, 1);
 	unreg(r, 3);
-	regions(r, "all gone", 0, 0, 0, 0);
+	stats_regions(r, "all gone", 0, 0, 0, 0);
 	mem_free(&a);
 	mem_free(&b);
 	mem_free(&c);
