@@ -135,8 +135,11 @@ struct ibv_mr *pw_rdma_pd_find(const struct pw_rdma_pd *pd, const void *p, size_
 	if (!m || !pd->area[idx].mr || len > OVERLAP)
 		return NULL;
 	a = &pd->area[idx];
+	/* until all of it is there, the pieces can be exchanged for smaller ones */
+	if (a->nr_pieces < a->nr_wanted)
+		return NULL;
 	piece = (size_t)((const uint8_t *)p - m->base) / a->piece_bytes;
-	return piece < a->nr_pieces ? a->mr[piece] : NULL;
+	return a->mr[piece];
 }
 
 /* Domains ------------------------------------------------------------------------------------- */
