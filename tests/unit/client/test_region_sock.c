@@ -236,7 +236,7 @@ static bool all_accepted(void)
 
 static void test_connections__without_end_keep_nobody_waiting(void **state)
 {
-	int fd[64];
+	int fd[64] = { 0 };
 
 	(void)state;
 	for (nr_dialed = 0; nr_dialed < PW_ARRAY_SIZE(fd); nr_dialed++) {
