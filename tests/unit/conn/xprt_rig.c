@@ -472,6 +472,30 @@ void side_close(struct side *s, int err)
 		memset(rig_calls, 0, sizeof(rig_calls));
 }
 
+bool rig_all_answered(void)
+{
+	return (rig_nr_answered == rig_nr_calls && client.nr_done == client.nr_sent &&
+		node.nr_done == node.nr_sent) ||
+	       client.closed || node.closed;
+}
+
+void rig_finish_calls(void)
+{
+	run_until(rig_all_answered);
+	if (client.closed || node.closed)
+		fail_msg("client: '%s', node: '%s'", client.why, node.why);
+}
+
+void rig_forget(void)
+{
+	side_close(&client, -ECANCELED);
+	side_close(&node, -ECANCELED);
+	client.connected = client.closed = node.connected = node.closed = false;
+	client.nr_sent = client.nr_done = client.nr_failed = client.nr_msgs = 0;
+	node.nr_sent = node.nr_done = node.nr_failed = node.nr_msgs = 0;
+	rig_nr_answered = rig_nr_calls;
+}
+
 static void side_init(struct side *s)
 {
 	for (uint32_t i = 0; i < RIG_SLOTS; i++)

@@ -106,6 +106,13 @@ void rig_call(uint16_t slot, uint64_t off, uint32_t len, uint32_t answer_len);
 /* The node answers one of the requests that it holds. Return: false, there is none. */
 bool rig_answer(void);
 
+/* Every call and every message is done, or a connection is closed. */
+bool rig_all_answered(void);
+/* Runs until they are; no connection is closed by that. */
+void rig_finish_calls(void);
+/* Closes what there is, for a pair that is to come after it. */
+void rig_forget(void);
+
 void rig_client_connect(const char *host, uint16_t port);
 /* For the node's end; takes one connection at a time and drops others. */
 int rig_listen(const char *host, uint16_t port, struct pw_xprt_listener **ret);

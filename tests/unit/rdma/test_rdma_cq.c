@@ -19,26 +19,9 @@
  * patience with a device ends. */
 #define AT_ONCE 400u
 
-static bool all_answered(void)
-{
-	return (rig_nr_answered == rig_nr_calls && client.nr_done == client.nr_sent &&
-		node.nr_done == node.nr_sent) ||
-	       client.closed || node.closed;
-}
-
 static bool both_closed(void)
 {
 	return client.closed && node.closed;
-}
-
-static void forget(void)
-{
-	side_close(&client, -ECANCELED);
-	side_close(&node, -ECANCELED);
-	client.connected = client.closed = node.connected = node.closed = false;
-	client.nr_sent = client.nr_done = client.nr_failed = 0;
-	node.nr_sent = node.nr_done = node.nr_failed = 0;
-	rig_nr_answered = rig_nr_calls;
 }
 
 static void call_all(void)
@@ -74,13 +57,13 @@ static void breaks_under(struct side *victim, struct side *other)
 		assert_int_equal(victim->err, -EIO);
 		assert_string_equal(victim->why, "a completion queue of fake0 has failed");
 		assert_true(other->err < 0);
-		forget();
+		rig_forget();
 		check_counts(count, !turns);
 	}
 	/* the next one is as good as any */
 	rig_connect_pair();
 	call_all();
-	run_until(all_answered);
+	run_until(rig_all_answered);
 	assert_false(client.closed || node.closed);
 }
 
@@ -113,7 +96,7 @@ static void test_close__the_queue_breaks_while_it_is_drained(void **state)
 		run_until(both_closed);
 		assert_in_range(fake_stats.turns - began, 0, AT_ONCE);
 		assert_int_equal(client.err, -ECANCELED);
-		forget();
+		rig_forget();
 	}
 }
 

@@ -17,31 +17,6 @@
 #include "common/xprt_rdma_impl.h"
 #include "world_rdma.h"
 
-static bool all_answered(void)
-{
-	return (rig_nr_answered == rig_nr_calls && client.nr_done == client.nr_sent &&
-		node.nr_done == node.nr_sent) ||
-	       client.closed || node.closed;
-}
-
-static void finish_calls(void)
-{
-	run_until(all_answered);
-	if (client.closed || node.closed)
-		fail_msg("client: '%s', node: '%s'", client.why, node.why);
-}
-
-static void forget(void)
-{
-	side_close(&client, -ECANCELED);
-	side_close(&node, -ECANCELED);
-	client.connected = client.closed = node.connected = node.closed = false;
-	client.nr_sent = client.nr_done = client.nr_failed = 0;
-	node.nr_sent = node.nr_done = node.nr_failed = 0;
-	client.nr_msgs = node.nr_msgs = 0;
-	rig_nr_answered = rig_nr_calls;
-}
-
 static void connect_with_runs(uint32_t nr)
 {
 	rig_connect_pair();
@@ -59,7 +34,7 @@ static void test_write__gathers_as_many_as_the_device_takes(void **state)
 {
 	connect_with_runs(20);
 	rig_call(1, 700, 1u << 20, 0);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(rig_nr_gathered, 1);
 	assert_int_equal(fake_stats.wr_write, div_up(20, PW_RDMA_SGE_MAX));
 	assert_int_equal(fake_stats.bytes_write, 1u << 20);
@@ -74,7 +49,7 @@ static void test_read__scatters_as_many_as_the_device_takes(void **state)
 
 	connect_with_runs(20);
 	rig_call(1, 0, 0, 1u << 20);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(rig_nr_gathered, 1);
 	assert_int_equal(fake_stats.wr_read, div_up(20, sge));
 	assert_int_equal(fake_stats.bytes_read, 1u << 20);
@@ -87,18 +62,18 @@ static void test_small_write__is_gathered_behind_its_command(void **state)
 {
 	connect_with_runs(3);
 	rig_call(1, 0, 4096, 0);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.wr_write, 0);
 	assert_int_equal(side_stats(&client).copied_bytes, 0);
 	/* more than the SEND takes beside the command */
 	rig_max_runs = PW_RDMA_SGE_MAX;
 	rig_call(1, 0, 4096, 0);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(side_stats(&client).copied_bytes, 4096);
 	/* so short that a copy is better */
 	rig_max_runs = 2;
 	rig_call(1, 0, 100, 0);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(side_stats(&client).copied_bytes, 4196);
 	assert_int_equal(rig_nr_gathered, 3);
 }
@@ -111,12 +86,12 @@ static void test_short_read__is_copied_unless_no_copy_is_wanted(void **state)
 	rig_connect_pair();
 	run_turns(100);
 	rig_call(1, 0, 0, 4096);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(side_stats(&client).copied_bytes, 4096);
 	rig_direct = true;
 	for (uint32_t i = 0; i < 16; i++) {
 		rig_call(2, 0, 0, 3000);
-		finish_calls();
+		rig_finish_calls();
 	}
 	/* the node has some of its payloads where its device does not know them */
 	placed = fake_stats.wr_write;
@@ -125,7 +100,7 @@ static void test_short_read__is_copied_unless_no_copy_is_wanted(void **state)
 	assert_int_equal(fake_stats.wr_read, 0);
 	/* what is very short is not worth a window */
 	rig_call(1, 0, 0, 200);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.wr_write, placed);
 }
 
@@ -136,7 +111,7 @@ static void test_one_piece_at_once__is_what_some_devices_take(void **state)
 	rig_call(1, 0, 100000, 0);
 	rig_call(2, 0, 0, 100000);
 	rig_call(3, 0, 4096, 0);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(rig_nr_gathered, 3);
 	assert_int_equal(fake_stats.wr_write, 7);
 	assert_int_equal(fake_stats.wr_read, 7);
@@ -149,7 +124,7 @@ static void test_runs__longer_than_a_message_of_the_device(void **state)
 	connect_with_runs(2);
 	rig_call(1, 0, 3u << 20, 0);
 	rig_call(2, 0, 0, 3u << 20);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(rig_nr_gathered, 2);
 	assert_int_equal(fake_stats.bytes_write + fake_stats.bytes_read, 6u << 20);
 	assert_int_equal(side_stats(&client).copied_bytes, 0);
@@ -177,7 +152,7 @@ static void test_runs__in_several_registrations(void **state)
 	assert_int_equal(pw_xprt_gathers(client.x, &c->runs, false), PW_GATHER_OK);
 	pw_runs_fill(&c->runs, whole, 80000);
 	c->out->send.runs = &c->runs;
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(side_stats(&client).copied_bytes, 0);
 	pw_mem_withdraw(p);
 	munmap(p, size);
@@ -318,7 +293,7 @@ static void test_optional_area__that_is_not_registered(void **state)
 	assert_string_equal(pw_mem_area(idx)->why, "fake0: out of memory");
 	fake_opts.max_mr = 65536;
 	/* the next connection tries it again */
-	forget();
+	rig_forget();
 	connect_with_runs(0);
 	assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_OK);
 	assert_string_equal(pw_mem_area(idx)->why, "");
@@ -340,7 +315,7 @@ static void move_foreign(struct iovec *v, uint32_t nr, uint32_t len)
 	memcpy(c->v, v, nr * sizeof(*v));
 	c->runs = (struct pw_runs){ c->v, nr, true };
 	c->out->send.runs = &c->runs;
-	finish_calls();
+	rig_finish_calls();
 }
 
 /* By a registration of the dma-buf, on a device that has such; never by its pages. */
@@ -377,7 +352,7 @@ static void test_dmabuf__is_registered_as_one(void **state)
 			assert_int_equal(pw_xprt_gathers(client.x, &runs, false), PW_GATHER_NEVER);
 		v[1].iov_len = v[0].iov_len = 30000;
 		pw_mem_withdraw(p);
-		forget();
+		rig_forget();
 	}
 	munmap(p, 1u << 20);
 	close(fd);
@@ -401,7 +376,7 @@ static void test_runs__more_than_the_queue_takes(void **state)
 	for (uint32_t i = 0; i < 4; i++) {
 		for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
 			rig_call(slot, 0, slot & 1 ? 65536 : 0, slot & 1 ? 0 : 65536);
-		finish_calls();
+		rig_finish_calls();
 	}
 	assert_int_equal(rig_nr_gathered, 4 * (RIG_SLOTS - 1));
 	assert_int_equal(fake_stats.sq_full, 0);
@@ -422,7 +397,7 @@ static void test_queue_pair_breaks__among_runs(void **state)
 		run_turns(turns);
 		fake_break_qps();
 		run_until(both_closed);
-		forget();
+		rig_forget();
 	}
 }
 

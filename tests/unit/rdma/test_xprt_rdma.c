@@ -17,13 +17,6 @@
 #include "common/xprt_rdma_impl.h"
 #include "world_rdma.h"
 
-static bool all_answered(void)
-{
-	return (rig_nr_answered == rig_nr_calls && client.nr_done == client.nr_sent &&
-		node.nr_done == node.nr_sent) ||
-	       client.closed || node.closed;
-}
-
 static bool both_closed(void)
 {
 	return client.closed && node.closed;
@@ -34,27 +27,10 @@ static bool client_closed(void)
 	return client.closed;
 }
 
-static void finish_calls(void)
-{
-	run_until(all_answered);
-	if (client.closed || node.closed)
-		fail_msg("client: '%s', node: '%s'", client.why, node.why);
-}
-
 static void call_all(uint32_t write_len, uint32_t read_len)
 {
 	for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
 		rig_call(slot, slot * 100, slot & 1 ? write_len : 0, slot & 1 ? 0 : read_len);
-}
-
-static void forget(void)
-{
-	side_close(&client, -ECANCELED);
-	side_close(&node, -ECANCELED);
-	client.connected = client.closed = node.connected = node.closed = false;
-	client.nr_sent = client.nr_done = client.nr_failed = 0;
-	node.nr_sent = node.nr_done = node.nr_failed = 0;
-	rig_nr_answered = rig_nr_calls;
 }
 
 /* Where payloads go --------------------------------------------------------------------------- */
@@ -64,7 +40,7 @@ static void test_write__lands_in_the_slot_without_a_copy(void **state)
 	rig_connect_pair();
 	rig_call(1, 0, 65536, 0);
 	rig_call(2, 700, 1u << 20, 0);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.bytes_write, 65536 + (1u << 20));
 	assert_int_equal(fake_stats.wr_write, 2);
 	assert_int_equal(fake_stats.wr_read, 0);
@@ -83,7 +59,7 @@ static void test_read__is_pushed_into_a_window(void **state)
 	bound = fake_stats.wr_bind;
 	rig_call(1, 0, 0, 65536);
 	rig_call(2, 0, 0, 1u << 20);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.bytes_write, 65536 + (1u << 20));
 	assert_int_equal(fake_stats.wr_read, 0);
 	/* one for each, and it ended with the answer (the rig looks) */
@@ -100,7 +76,7 @@ static void test_read__is_pulled_without_windows(void **state)
 	rig_connect_pair();
 	rig_call(1, 0, 0, 65536);
 	rig_call(2, 0, 0, 1u << 20);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.bytes_read, 65536 + (1u << 20));
 	assert_int_equal(fake_stats.bytes_write, 0);
 	assert_int_equal(side_stats(&client).copied_bytes, 0);
@@ -110,7 +86,7 @@ static void test_small_payloads__travel_in_the_message(void **state)
 {
 	rig_connect_pair();
 	call_all(4096, 4096);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.wr_write, 0);
 	assert_int_equal(fake_stats.wr_read, 0);
 }
@@ -121,13 +97,13 @@ static void test_payload__longer_than_a_message_of_the_device(void **state)
 	rig_connect_pair();
 	rig_call(1, 0, 3u << 20, 0);
 	rig_call(2, 0, 0, 3u << 20);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.bytes_write + fake_stats.bytes_read, 6u << 20);
 	assert_int_equal(fake_stats.wr_write + fake_stats.wr_read, 6);
 	/* not a multiple, and one that begins within a block */
 	rig_call(1, 700, (3u << 20) + 1, 0);
 	rig_call(2, 0, 0, (2u << 20) - 1);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_stats.wr_write + fake_stats.wr_read, 6 + 4 + 2);
 }
 
@@ -138,7 +114,7 @@ static void test_payloads_in_pieces__share_a_short_queue(void **state)
 	rig_connect_pair();
 	for (uint32_t i = 0; i < 3; i++) {
 		call_all(1u << 20, 1u << 20);
-		finish_calls();
+		rig_finish_calls();
 	}
 	assert_int_equal(fake_stats.sq_full, 0);
 }
@@ -152,7 +128,7 @@ static void test_areas__are_registered_in_pieces(void **state)
 	before = fake_stats.reg_mr;
 	for (uint32_t i = 0; i < 8; i++) {
 		call_all(200000, 200000);
-		finish_calls();
+		rig_finish_calls();
 	}
 	/* 3 GiB in pieces that the device takes; what needs none of its own needed none */
 	if (fake_opts.max_mw)
@@ -180,7 +156,7 @@ static void listen_and_count(const char *host, bool early)
 		assert_int_equal(fake_stats.reg_mr - bufs,
 				 4 + (PW_RDMA_GUARANTEED + PW_RDMA_RESERVE + 31) / 32);
 	call_all(20000, 20000);
-	finish_calls();
+	rig_finish_calls();
 }
 
 /* Once it was not: a mount's first connection registered each payload for itself. */
@@ -192,14 +168,14 @@ static void test_area__announced_later_is_registered(void **state)
 	assert_non_null(p);
 	rig_connect_pair();
 	rig_call(1, 0, 65536, 0);
-	finish_calls();
+	rig_finish_calls();
 	before = fake_stats.reg_mr;
 	assert_int_equal(pw_mem_announce(p, 1u << 20), 0);
 	assert_true(fake_stats.reg_mr > before);
 	pw_mem_withdraw(p);
 	assert_false(fake_memory_in_use(p, 1u << 20));
 	rig_call(1, 0, 65536, 0);
-	finish_calls();
+	rig_finish_calls();
 	free(p);
 }
 
@@ -232,7 +208,7 @@ static void test_listen__before_there_is_a_device(void **state)
 	fake_opts.no_device = false;
 	rig_connect_pair();
 	call_all(20000, 20000);
-	finish_calls();
+	rig_finish_calls();
 }
 
 static void test_buffers_that_go_elsewhere__leave_no_right_behind(void **state)
@@ -241,7 +217,7 @@ static void test_buffers_that_go_elsewhere__leave_no_right_behind(void **state)
 	rig_take_buffers = true;
 	for (uint32_t i = 0; i < 10; i++) {
 		call_all(50000, 50000);
-		finish_calls();
+		rig_finish_calls();
 	}
 }
 
@@ -258,7 +234,7 @@ static void test_send_queue__full_waits_and_goes_on(void **state)
 		call_all(100000, 100000);
 		run_turns(50);
 		fake_opts.hold = false;
-		finish_calls();
+		rig_finish_calls();
 	}
 	assert_int_equal(fake_stats.sq_full, 0);
 	assert_in_range(fake_stats.max_sq_used, 60, PW_RDMA_DEPTH_MAX);
@@ -276,9 +252,9 @@ static void test_device__small_in_every_way(void **state)
 	rig_connect_pair();
 	for (uint32_t i = 0; i < 3; i++) {
 		call_all(30000, 30000);
-		finish_calls();
+		rig_finish_calls();
 		call_all(2000, 2000);
-		finish_calls();
+		rig_finish_calls();
 	}
 	assert_int_equal(fake_stats.sq_full + fake_stats.rnr, 0);
 }
@@ -302,7 +278,7 @@ static void test_credits__never_run_out(void **state)
 	rig_connect_pair();
 	for (uint32_t i = 0; i < 20; i++) {
 		call_all(1 + i, 1 + i);
-		finish_calls();
+		rig_finish_calls();
 	}
 	assert_int_equal(fake_stats.rnr, 0);
 }
@@ -318,7 +294,7 @@ static void test_doorbells__are_fewer_than_requests(void **state)
 	run_turns(1);
 	/* the client's 63 calls, each with two requests or three, leave with a few */
 	assert_in_range(fake_stats.doorbells - before, 1, 8);
-	finish_calls();
+	rig_finish_calls();
 }
 
 /* Ends ---------------------------------------------------------------------------------------- */
@@ -347,7 +323,7 @@ static void test_queue_pair_breaks__at_each_turn(void **state)
 		fake_break_qps();
 		run_until(both_closed);
 		assert_true(client.err < 0 && node.err < 0);
-		forget();
+		rig_forget();
 	}
 }
 
@@ -360,7 +336,7 @@ static void test_queue_pair_breaks__between_pieces(void **state)
 		run_turns(turns);
 		fake_break_qps();
 		run_until(both_closed);
-		forget();
+		rig_forget();
 	}
 }
 
@@ -380,7 +356,7 @@ static void ends_by(enum ibv_event_type type, bool of_qps, int err, const char *
 		assert_int_equal(node.err, err);
 		assert_non_null(strstr(client.why, why));
 		assert_non_null(strstr(node.why, why));
-		forget();
+		rig_forget();
 	}
 }
 
@@ -400,7 +376,7 @@ static void test_event__of_another_address_is_nothing(void **state)
 		fake_async_event(IBV_EVENT_PORT_ACTIVE);
 		fake_async_event(IBV_EVENT_LID_CHANGE);
 		call_all(30000, 30000);
-		finish_calls();
+		rig_finish_calls();
 	}
 	assert_false(client.closed || node.closed);
 }
@@ -433,7 +409,7 @@ static void remove_device(bool silent)
 		assert_int_equal(client.err, -ENODEV);
 		assert_int_equal(node.err, -ENODEV);
 	}
-	forget();
+	rig_forget();
 	/* nobody gets it any more */
 	rig_client_connect("127.0.0.1", pw_xprt_listener_port(rig_listener));
 	run_until(client_closed);
@@ -468,11 +444,11 @@ static void test_peer_closes__what_it_said_before_arrives(void **state)
 		client.nr_msgs = 0;
 		make_rsp(&cmd, 1, 0);
 		side_send(&node, &cmd);
-		run_until(all_answered); /* it is done: the device has delivered it */
+		run_until(rig_all_answered); /* it is done: the device has delivered it */
 		side_close(&node, -ECANCELED);
 		run_until(client_closed);
 		assert_int_equal(client.nr_msgs, 1);
-		forget();
+		rig_forget();
 	}
 }
 
@@ -502,7 +478,7 @@ static void test_missed_address__is_asked_for_again(void **state)
 	fake_opts.unanswered = 5;
 	rig_connect_pair();
 	call_all(20000, 20000);
-	finish_calls();
+	rig_finish_calls();
 	assert_int_equal(fake_opts.unanswered, 0);
 }
 
