@@ -33,7 +33,7 @@ doctor_says() {
 }
 
 [ "${PATHS[0]}" != ring ] || doctor_says good ring
-if [ "$(client_says "${PATHS[0]}" stats regions in_kernel)" = True ]; then
+if [ "$(client_says "${PATHS[0]}" stats regions in_kernel)" = true ]; then
 	doctor_says good kernel
 else
 	doctor_says missing kernel
