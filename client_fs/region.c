@@ -358,7 +358,7 @@ static int check_seals(const struct pwc_region_ask *ask, char *why, size_t why_l
 }
 
 /* Before it is mapped: are these bytes of it, and nobody's yet? */
-static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *ask,
+static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *ask, bool dmabuf,
 		      struct stat *st, char *why, size_t why_len)
 {
 	uint64_t page, size;
@@ -367,7 +367,7 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 		return complain(why, why_len, -errno, "fstat: %s", pw_err_text(-errno));
 	page = page_of(ask->fd);
 	size = (uint64_t)st->st_size;
-	if (is_dmabuf(ask->fd) && ask->off)
+	if (dmabuf && ask->off)
 		return complain(why, why_len, -EINVAL, "a dma-buf is a region from its beginning");
 	if (!ask->len || ask->off < 0 || (uint64_t)ask->off % page || ask->len % page ||
 	    (uint64_t)ask->off > size || ask->len > size - (uint64_t)ask->off)
@@ -385,7 +385,7 @@ static int check_file(const struct pwc_regions *t, const struct pwc_region_ask *
 					"%d already",
 					r->id, (int)r->pid);
 	}
-	if (is_dmabuf(ask->fd))
+	if (dmabuf)
 		return 0;
 	/* pages beyond the end would count as if they were missing ones; none can come any more */
 	if (ftruncate(ask->fd, st->st_size) || fstat(ask->fd, st))
@@ -417,7 +417,7 @@ static struct pwc_region *unused(struct pwc_regions *t)
 }
 
 static void begin(struct pwc_region *r, struct pwc_region_owner *o,
-		  const struct pwc_region_ask *ask, const struct stat *st)
+		  const struct pwc_region_ask *ask, bool dmabuf, const struct stat *st)
 {
 	struct pwc_regions *t = r->t;
 
@@ -429,7 +429,7 @@ static void begin(struct pwc_region *r, struct pwc_region_owner *o,
 	r->off = ask->off;
 	r->dev = st->st_dev;
 	r->ino = st->st_ino;
-	r->dmabuf = is_dmabuf(ask->fd);
+	r->dmabuf = dmabuf;
 	r->huge = page_of(ask->fd) > PAGE_BYTES;
 	r->users = 0;
 	r->in_kernel = false;
@@ -441,7 +441,8 @@ static void begin(struct pwc_region *r, struct pwc_region_owner *o,
 }
 
 /* The seal is last: who is refused can try again with the same file. */
-static int map(struct pwc_region *r, const struct pwc_region_ask *ask, char *why, size_t why_len)
+static int map(struct pwc_region *r, const struct pwc_region_ask *ask, bool dmabuf, char *why,
+	       size_t why_len)
 {
 	int err = PW_FAULT_ERR("region.map", -ENOMEM);
 	void *p = MAP_FAILED;
@@ -455,7 +456,7 @@ static int map(struct pwc_region *r, const struct pwc_region_ask *ask, char *why
 	/* a child would keep pages that hardware writes to; a core dump has no use for them */
 	madvise(p, ask->len, MADV_DONTFORK);
 	madvise(p, ask->len, MADV_DONTDUMP);
-	err = is_dmabuf(ask->fd) ? 0 : seal(ask->fd, why, why_len);
+	err = dmabuf ? 0 : seal(ask->fd, why, why_len);
 	if (err) {
 		munmap(p, ask->len);
 		return err;
@@ -468,14 +469,15 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	       struct pwc_region **ret, char *why, size_t why_len)
 {
 	struct pwc_region *r = unused(t);
+	bool dmabuf = is_dmabuf(ask->fd);
 	struct stat st = { 0 };
 	int err;
 
 	err = check_limits(t, o, ask->len, why, why_len);
-	if (!err && !is_dmabuf(ask->fd))
+	if (!err && !dmabuf)
 		err = check_seals(ask, why, why_len);
 	if (!err)
-		err = check_file(t, ask, &st, why, why_len);
+		err = check_file(t, ask, dmabuf, &st, why, why_len);
 	if (err)
 		return err;
 	/* its number is looked at later, when the application may be gone */
@@ -483,12 +485,12 @@ static int add(struct pwc_regions *t, struct pwc_region_owner *o, const struct p
 	if (r->fd < 0)
 		return complain(why, why_len, -errno, "the mount has no descriptor for it: %s",
 				pw_err_text(-errno));
-	err = map(r, ask, why, why_len);
+	err = map(r, ask, dmabuf, why, why_len);
 	if (err) {
 		close_fd(r);
 		return err;
 	}
-	begin(r, o, ask, &st);
+	begin(r, o, ask, dmabuf, &st);
 	pw_sm_move(&r->sm, PWC_REGION_ADDING, 0);
 	if (t->kernel) {
 		r->in_kernel = true;
