@@ -2,11 +2,11 @@
 /* test_fuse_reg.c -- requests whose data lies in a region, and a kernel that lies about it */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "ring_rig.h"
+#include "tests/unit/fault_file.h"
 
 #define REGION_BYTES (4u * 4096)
 
@@ -179,12 +179,10 @@ static char no_runs[] = "/tmp/test_fuse_reg.XXXXXX";
 static void test_ring__no_memory_for_lists_of_runs(void **state)
 {
 	struct pwc_regions none = { .loop = NULL };
-	int fd = open(no_runs, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	struct pwc_req *r;
 
 	(void)state;
-	assert_true(fd >= 0);
-	close(fd);
+	fault_file_on(no_runs);
 	assert_int_equal(make(false), 0);
 	pwc_ring_register(&t.ring, DEV_FD);
 	assert_int_equal(pwc_ring_use_regions(&t.ring, &none), -ENOMEM);
@@ -197,19 +195,6 @@ static void test_ring__no_memory_for_lists_of_runs(void **state)
 	assert_int_equal(r->op_in_len, 0);
 	r->reply(r, -EIO, 0);
 	assert_int_equal(t.ring.reg_hits, 0);
-}
-
-static void arm_fault_point(void)
-{
-	char value[64];
-	int fd = mkstemp(no_runs);
-
-	if (fd < 0)
-		abort();
-	close(fd);
-	unlink(no_runs);
-	snprintf(value, sizeof(value), "ring.runs:ENOMEM@%s", no_runs);
-	setenv("PW_FAULT", value, 1);
 }
 #endif
 
@@ -289,7 +274,7 @@ int main(void)
 	};
 
 #ifdef PW_FAULT_POINTS
-	arm_fault_point();
+	fault_file_arm("ring.runs:ENOMEM", no_runs);
 #endif
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

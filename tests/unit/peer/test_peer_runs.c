@@ -3,11 +3,9 @@
  * not
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,6 +15,7 @@
 
 #include "client_fs/peer.h"
 #include "conn_fixture.h"
+#include "tests/unit/fault_file.h"
 
 static struct {
 	struct pwc_peer *p;
@@ -146,6 +145,15 @@ static void call(enum pw_op op)
 	fake_run(&loop);
 }
 
+static void call_answered(enum pw_op op)
+{
+	struct pw_cmd req;
+
+	call(op);
+	fake_take(fake.last, PW_MSG_REQ, &req);
+	deliver_rsp(&req, op == PW_OP_READ ? 30 : 0);
+}
+
 static uint64_t copied(void)
 {
 	struct pwc_peer_stats st;
@@ -259,7 +267,6 @@ static void test_foreign__memory_that_is_not_there(void **state)
 {
 	uint8_t *p = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct pwc_peer_stats st;
-	struct pw_cmd req;
 
 	assert_true(p != MAP_FAILED);
 	t.v[0].iov_base = p;
@@ -269,16 +276,12 @@ static void test_foreign__memory_that_is_not_there(void **state)
 	call(PW_OP_WRITE);
 	assert_int_equal(t.nr_done, 1);
 	assert_null(fake_first(fake.last));
-	call(PW_OP_READ);
-	fake_take(fake.last, PW_MSG_REQ, &req);
-	deliver_rsp(&req, 30);
+	call_answered(PW_OP_READ);
 	assert_int_equal(t.nr_done, 2);
 	/* its slot goes on */
 	t.want_err = 0;
 	mprotect(p, 8192, PROT_READ | PROT_WRITE);
-	call(PW_OP_READ);
-	fake_take(fake.last, PW_MSG_REQ, &req);
-	deliver_rsp(&req, 30);
+	call_answered(PW_OP_READ);
 	assert_int_equal(p[9], 109);
 	assert_int_equal(t.mem[5], 110);
 	pwc_peer_get_stats(t.p, &st);
@@ -342,47 +345,25 @@ static char no_stage[] = "/tmp/test_peer_runs.XXXXXX";
 static void test_foreign__no_memory_to_copy_by(void **state)
 {
 	struct pwc_peer_stats st;
-	struct pw_cmd req;
-	int fd = open(no_stage, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
-	assert_true(fd >= 0);
-	close(fd);
+	fault_file_on(no_stage);
 	t.runs.foreign = true;
 	fake.gathers = PW_GATHER_NEVER;
 	t.want_err = -ENOMEM;
 	call(PW_OP_WRITE);
 	assert_int_equal(t.nr_done, 1);
 	assert_null(fake_first(fake.last));
-	call(PW_OP_READ);
-	fake_take(fake.last, PW_MSG_REQ, &req);
-	deliver_rsp(&req, 30);
+	call_answered(PW_OP_READ);
 	assert_int_equal(t.nr_done, 2);
 	expect_scattered(0);
 	unlink(no_stage);
 	t.want_err = 0;
-	call(PW_OP_WRITE);
-	fake_take(fake.last, PW_MSG_REQ, &req);
-	deliver_rsp(&req, 0);
-	call(PW_OP_READ);
-	fake_take(fake.last, PW_MSG_REQ, &req);
-	deliver_rsp(&req, 30);
+	call_answered(PW_OP_WRITE);
+	call_answered(PW_OP_READ);
 	assert_int_equal(t.nr_done, 4);
 	expect_scattered(30);
 	pwc_peer_get_stats(t.p, &st);
 	assert_int_equal(st.inflight, 0);
-}
-
-static void arm_fault_point(void)
-{
-	char value[64];
-	int fd = mkstemp(no_stage);
-
-	if (fd < 0)
-		abort();
-	close(fd);
-	unlink(no_stage);
-	snprintf(value, sizeof(value), "runs_copy.stage:ENOMEM@%s", no_stage);
-	setenv("PW_FAULT", value, 1);
 }
 #endif
 
@@ -435,7 +416,7 @@ int main(void)
 	};
 
 #ifdef PW_FAULT_POINTS
-	arm_fault_point();
+	fault_file_arm("runs_copy.stage:ENOMEM", no_stage);
 #endif
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
