@@ -30,6 +30,9 @@ struct pwc_req *pwc_mount_current(struct pwc_mount *m)
 	return m->current;
 }
 
+/* FUSE of Linux 6.18 */
+#define FORGETS_AFTER_DIRECT_WRITE 45u
+
 struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32_t max_io,
 					   uint64_t want_more)
 {
@@ -49,9 +52,15 @@ struct fuse_init_out pwc_mount_init_answer(const struct fuse_init_in *in, uint32
 		offered |= (uint64_t)in->flags2 << 32;
 	/* ABORT_ERROR: so that the end by fusectl differs from the end by umount */
 	want = FUSE_ABORT_ERROR | FUSE_ASYNC_READ | FUSE_ATOMIC_O_TRUNC | FUSE_BIG_WRITES |
-	       FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
-	       FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS |
-	       FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT | FUSE_DIRECT_IO_ALLOW_MMAP;
+	       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS |
+	       FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_INIT_EXT |
+	       FUSE_DIRECT_IO_ALLOW_MMAP;
+	/* With it a kernel drops all pages of a file whenever its mtime is new, also by our own
+	 * writes, and also while one is under way: a page that was written is then read again
+	 * past the write, and the old one is kept. op_meta.c drops what others have changed.
+	 * Kernels that do not forget what was read during a direct write need it nevertheless. */
+	if (in->minor < FORGETS_AFTER_DIRECT_WRITE)
+		want |= FUSE_AUTO_INVAL_DATA;
 	flags = (want | want_more) & offered;
 	out.flags = (uint32_t)flags;
 	out.flags2 = (uint32_t)(flags >> 32);

@@ -35,7 +35,7 @@ void pwc_op_lookup_start(struct pwc_req *r)
 	pwc_req_call(r, on_entry);
 }
 
-static void answer_attr(struct pwc_req *r, const struct pw_attr *attr)
+static void fill_attr(struct pwc_req *r, const struct pw_attr *attr)
 {
 	struct fuse_attr_out *out = (void *)r->out;
 
@@ -45,7 +45,29 @@ static void answer_attr(struct pwc_req *r, const struct pw_attr *attr)
 	pwc_entry_note(r->sh, attr);
 	if (r->nodeid == FUSE_ROOT_ID)
 		r->sh->last.root = *attr;
-	pwc_req_end(r, 0, sizeof(*out));
+}
+
+static void answer_attr(struct pwc_req *r, const struct pw_attr *attr)
+{
+	fill_attr(r, attr);
+	pwc_req_end(r, 0, sizeof(struct fuse_attr_out));
+}
+
+static void on_forgotten(struct pwc_notify_job *job)
+{
+	pwc_req_end(pw_container_of(job, struct pwc_req, notify), 0, sizeof(struct fuse_attr_out));
+}
+
+/* Another machine has changed a file that is only read here: its pages go before stat(2) says
+ * so. */
+static void answer_attr_after_pages(struct pwc_req *r, const struct pw_attr *attr)
+{
+	fill_attr(r, attr);
+	r->notify.ino = r->nodeid;
+	r->notify.off = 0;
+	r->notify.len = INT64_MAX;
+	r->notify.done = on_forgotten;
+	pwc_notify_inval_data(&r->sh->notify, &r->notify);
 }
 
 /* Not for the kernel to keep: it asks again, and waits for nothing. */
@@ -70,6 +92,8 @@ static void on_attr(struct pwc_call *c, int err, const struct pw_cmd *rsp, uint3
 		answer_attr(r, &last);
 	else if (err)
 		pwc_req_end(r, err, 0);
+	else if (pwc_opens_outdated(&r->sh->opens, r->nodeid, rsp->attr.attr.change))
+		answer_attr_after_pages(r, &rsp->attr.attr);
 	else
 		answer_attr(r, &rsp->attr.attr);
 }

@@ -271,6 +271,16 @@ void pwc_opens_own_change(struct pwc_opens *o, uint64_t ino, uint64_t change)
 	e->known = change == e->known + 1 ? change : 0;
 }
 
+bool pwc_opens_outdated(struct pwc_opens *o, uint64_t ino, uint64_t change)
+{
+	struct pwc_open *e = find(o, ino);
+
+	if (!e || !e->opens || e->writers || change <= e->known)
+		return false;
+	e->known = change;
+	return true;
+}
+
 void pwc_opens_forget(struct pwc_opens *o, uint64_t ino)
 {
 	struct pwc_open *e = find(o, ino);

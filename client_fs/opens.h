@@ -70,6 +70,14 @@ void pwc_opens_put(struct pwc_opens *o, uint64_t ino);
 /* A change of ours was answered; @change: the counter after it. */
 void pwc_opens_own_change(struct pwc_opens *o, uint64_t ino, uint64_t change);
 
+/**
+ * pwc_opens_outdated - the node has told the counter of an inode
+ * Return: true once when it is open here only to be read, and the page cache does not match
+ * @change. While it may be written here that cannot be told: a change may be our own, whose answer
+ * is still to come.
+ */
+bool pwc_opens_outdated(struct pwc_opens *o, uint64_t ino, uint64_t change);
+
 /* The kernel has dropped the inode, and with it its pages. */
 void pwc_opens_forget(struct pwc_opens *o, uint64_t ino);
 

@@ -143,6 +143,24 @@ static void test_known__a_write_in_flight_during_an_open_cannot_hide_a_foreign_c
 	assert_false(open_ino(7, 12));
 }
 
+static void test_outdated__once_and_only_where_nobody_writes(void **state)
+{
+	(void)state;
+	assert_false(pwc_opens_outdated(&o, 7, 10)); /* nobody has it open */
+	open_ino(7, 10);
+	assert_false(pwc_opens_outdated(&o, 7, 10));
+	assert_false(pwc_opens_outdated(&o, 7, 9)); /* an answer that is late */
+	assert_true(pwc_opens_outdated(&o, 7, 12));
+	assert_false(pwc_opens_outdated(&o, 7, 12));
+	assert_true(open_ino(7, 12));
+	pwc_opens_writer(&o, 7, true);
+	assert_false(pwc_opens_outdated(&o, 7, 13)); /* may be ours, its answer is late */
+	pwc_opens_own_change(&o, 7, 14);
+	pwc_opens_writer(&o, 7, false);
+	assert_true(pwc_opens_outdated(&o, 7, 14)); /* who knows what 13 was */
+	assert_false(pwc_opens_outdated(&o, 7, 14));
+}
+
 static void test_forget__only_what_is_closed(void **state)
 {
 	(void)state;
@@ -228,6 +246,7 @@ int main(void)
 		T(test_put__shutdown_sends_nothing_more),
 		T(test_known__moves_with_our_own_changes_only),
 		T(test_known__a_write_in_flight_during_an_open_cannot_hide_a_foreign_change),
+		T(test_outdated__once_and_only_where_nobody_writes),
 		T(test_forget__only_what_is_closed),
 		T(test_closed__oldest_are_dropped),
 		T(test_reclaim__many_inodes_each_once),

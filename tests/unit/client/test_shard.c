@@ -120,6 +120,10 @@ static void test_init_answer__ring_only_when_offered(void **state)
 	assert_true(out.flags & FUSE_INIT_EXT);
 	out = pwc_mount_init_answer(&in, 65536, 0);
 	assert_int_equal(out.flags2, 0);
+	in.flags |= FUSE_AUTO_INVAL_DATA;
+	assert_false(pwc_mount_init_answer(&in, 65536, 0).flags & FUSE_AUTO_INVAL_DATA);
+	in.minor = 44; /* reads during a direct write would stay in the page cache */
+	assert_true(pwc_mount_init_answer(&in, 65536, 0).flags & FUSE_AUTO_INVAL_DATA);
 	in.flags = 0; /* flags2 is not there without INIT_EXT, whatever it holds */
 	out = pwc_mount_init_answer(&in, 65536, FUSE_OVER_IO_URING);
 	assert_int_equal(out.flags2, 0);
@@ -282,6 +286,35 @@ static void test_open__old_attributes_are_forgotten_before_the_answer(void **sta
 	kernel_receive();
 	assert_int_equal(kernel.answer.unique, unique);
 	assert_int_equal(kernel.answer.error, 0);
+	release_file(n->attr.ino);
+}
+
+static void test_getattr__pages_that_others_have_changed_go_before_the_answer(void **state)
+{
+	struct fake_inode *n = fake_peer_add(1, "file", S_IFREG | 0644);
+	const struct fuse_notify_inval_inode_out *inval = (const void *)kernel.answer.data;
+	const struct fuse_attr_out *attr = (const void *)kernel.answer.data;
+	struct fuse_getattr_in in = { 0 };
+	uint32_t flags;
+	uint64_t unique;
+
+	(void)state;
+	lookup("file");
+	assert_int_equal(open_file(n->attr.ino, O_RDONLY, &flags), 0);
+	assert_int_equal(kernel_call(FUSE_GETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
+	n->attr.change += 5; /* somebody else */
+	n->attr.size = 77;
+	unique = kernel_send(FUSE_GETATTR, n->attr.ino, &in, sizeof(in), NULL, 0);
+	kernel_receive();
+	assert_int_equal(kernel.answer.unique, 0);
+	assert_int_equal(kernel.answer.error, FUSE_NOTIFY_INVAL_INODE);
+	assert_int_equal(inval->ino, n->attr.ino);
+	assert_int_equal(inval->off, 0);
+	kernel_receive();
+	assert_int_equal(kernel.answer.unique, unique);
+	assert_int_equal(kernel.answer.error, 0);
+	assert_int_equal(attr->attr.size, 77);
+	assert_int_equal(kernel_call(FUSE_GETATTR, n->attr.ino, &in, sizeof(in), NULL, 0), 0);
 	release_file(n->attr.ino);
 }
 
@@ -524,6 +557,7 @@ int main(void)
 		T(test_errors__what_an_application_may_see),
 		T(test_open__page_cache_is_kept_while_only_we_change_the_file),
 		T(test_open__old_attributes_are_forgotten_before_the_answer),
+		T(test_getattr__pages_that_others_have_changed_go_before_the_answer),
 		T(test_open__append_and_direct_go_past_the_page_cache),
 		T(test_open__truncate_by_who_may_not_keep_set_id_bits),
 		T(test_create__entry_and_handle_in_one_answer),
