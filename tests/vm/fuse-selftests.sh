@@ -33,4 +33,4 @@ passed "$TMPDIR/selftest" 10 '^ok [0-9]+ fuse_reg\.'
 [ -e "$kunit/run" ] || fail "no KUnit tests of FUSE in this kernel"
 echo 1 >"$kunit/run"
 cat "$kunit/results" >"$TMPDIR/kunit"
-passed "$TMPDIR/kunit" 5 '^ +ok [0-9]+ reg_test_'
+passed "$TMPDIR/kunit" 6 '^ +ok [0-9]+ reg_test_'
