@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 
 import proc
@@ -34,6 +35,8 @@ class Build:
         self.compiled = False
         self.seconds = 0.0
         self._tests = None
+        # held by who compiles
+        self.lock = threading.Lock()
 
     def _env(self):
         env = dict(os.environ)

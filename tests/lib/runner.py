@@ -244,8 +244,19 @@ def run_one(test, report):
     report.add(test.tier, test.name, test.status, time.monotonic() - start, note, log)
 
 
+def compile_builds(tests, report):
+    """The builds that these tests need. Two lanes may ask for the same one."""
+    for b in dict.fromkeys(b for t in tests for b in t.needs):
+        with b.lock:
+            if b.ok and not b.compiled:
+                b.compile()
+                if not b.ok:
+                    report.add('build', b.name, 'FAIL', b.seconds, '', b.log)
+
+
 def run_tier(tests, report):
     """Tests that may share the CPUs first, then the others one by one."""
+    compile_builds(tests, report)
     together = [t for t in tests if not t.alone]
     with concurrent.futures.ThreadPoolExecutor(builds.JOBS) as pool:
         for f in [pool.submit(run_one, t, report) for t in together]:
@@ -253,6 +264,21 @@ def run_tier(tests, report):
     for t in tests:
         if t.alone:
             run_one(t, report)
+
+
+def run_lane(tiers, tests, report):
+    for tier in tiers:
+        run_tier([t for t in tests if t.tier == tier], report)
+
+
+def run_lanes(tiers, tests, report):
+    """The tiers one after the other, but for those of the guest, which go on beside them: emulated
+    CPUs and the tests on this machine both wait more than they compute."""
+    in_guest = [t for t in tiers if t.startswith('vm')]
+    here = [t for t in tiers if t not in in_guest]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for f in [pool.submit(run_lane, lane, tests, report) for lane in (in_guest, here)]:
+            f.result()
 
 
 def parse(argv):
@@ -312,15 +338,9 @@ def main(argv):
         if not b.ok:
             report.add('build', b.name, 'FAIL', b.seconds, '', b.log)
     for tier in args.tiers:
-        mine = [t for t in tests if t.tier == tier]
-        if not mine and not args.names:
+        if not args.names and not any(t.tier == tier for t in tests):
             print(f'no tests in tier {tier}', flush=True)
-        for b in dict.fromkeys(b for t in mine for b in t.needs):
-            if b.ok and not b.compiled:
-                b.compile()
-                if not b.ok:
-                    report.add('build', b.name, 'FAIL', b.seconds, '', b.log)
-        run_tier(mine, report)
+    run_lanes(args.tiers, tests, report)
 
     if os.environ.get('CI') == 'true' and not args.names:
         ci_gaps(args.tiers, report)
