@@ -45,8 +45,9 @@ BOTH_PATHS = ('data-', 'two-mounts')
 # they are. The others are in the tier vm-long, a new one too until somebody has measured it there.
 OVER_RDMA = ('away-node.sh', 'cli-hang.sh', 'cli-mount.sh', 'crash-client.sh', 'data-append.sh',
              'data-copies.sh', 'names-folder.sh', 'names-removed.sh', 'names-rights.sh',
-             'names-setid.sh', 'names-tree.sh', 'node-restart.sh', 'regions-io.sh', 'rot-flip.sh',
-             'two-mounts.sh')
+             'names-setid.sh', 'names-tree.sh', 'node-restart.sh', 'programs-sqlite.sh',
+             'programs-tools.sh', 'regions-gpu.sh', 'regions-io.sh', 'regions-python.sh',
+             'rot-flip.sh', 'rot-index.sh', 'two-mounts.sh')
 MEMORY = '4G'
 DISK = '16G'
 
