@@ -66,6 +66,9 @@ int pwc_opens_init(struct pwc_opens *o, struct pwc_peer *peer)
 	o->peer = peer;
 	pw_list_init(&o->spare);
 	pw_list_init(&o->closed);
+	for (uint32_t i = 0; i < PWC_OPENS_LOOKS; i++)
+		pw_list_init(&o->look[i]);
+	o->look_every_ns = PW_NS_PER_S;
 	grow_buckets(o);
 	return o->bucket ? 0 : -ENOMEM;
 }
@@ -112,6 +115,7 @@ int pwc_opens_reserve(struct pwc_opens *o)
 			return -ENOMEM;
 		pw_list_init(&e->hash);
 		pw_list_init(&e->closed);
+		pw_list_init(&e->look);
 		pw_list_init(&e->call.node);
 		e->owner = o;
 		pw_list_add_head(&o->spare, &e->hash);
@@ -179,6 +183,39 @@ static void became_idle(struct pwc_opens *o, struct pwc_open *e)
 		drop(o, pw_list_first(&o->closed, struct pwc_open, closed));
 }
 
+static void look_at(struct pwc_opens *o, struct pwc_open *e, uint32_t level)
+{
+	pw_list_del(&e->look);
+	e->look_ns = o->now_ns + (o->look_every_ns << level);
+	pw_list_add_tail(&o->look[level], &e->look);
+}
+
+/* An open or a close has changed who may read or write. */
+static void look_or_not(struct pwc_opens *o, struct pwc_open *e)
+{
+	if (!e->opens || e->writers)
+		pw_list_del(&e->look);
+	else if (pw_list_empty(&e->look))
+		look_at(o, e, 0);
+}
+
+uint64_t pwc_opens_due(struct pwc_opens *o, uint64_t now_ns)
+{
+	o->now_ns = now_ns;
+	for (uint32_t i = 0; i < PWC_OPENS_LOOKS; i++) {
+		struct pwc_open *e;
+
+		if (pw_list_empty(&o->look[i]))
+			continue;
+		e = pw_list_first(&o->look[i], struct pwc_open, look);
+		if (e->look_ns > now_ns)
+			continue;
+		look_at(o, e, PW_MIN(i + 1, PWC_OPENS_LOOKS - 1));
+		return e->ino;
+	}
+	return 0;
+}
+
 bool pwc_opens_add(struct pwc_opens *o, uint64_t ino, uint64_t change)
 {
 	struct pwc_open *e = find(o, ino);
@@ -194,6 +231,7 @@ bool pwc_opens_add(struct pwc_opens *o, uint64_t ino, uint64_t change)
 	}
 	e->opens++;
 	o->nr_opens++;
+	look_or_not(o, e);
 	keep = e->known && e->known == change;
 	e->known = change;
 	return keep;
@@ -239,6 +277,8 @@ void pwc_opens_writer(struct pwc_opens *o, uint64_t ino, bool more)
 		e->writers++;
 	else if (e && e->writers)
 		e->writers--;
+	if (e)
+		look_or_not(o, e);
 }
 
 bool pwc_opens_has_writer(const struct pwc_opens *o, uint64_t ino)
@@ -256,6 +296,7 @@ void pwc_opens_put(struct pwc_opens *o, uint64_t ino)
 		return;
 	e->opens--;
 	o->nr_opens--;
+	look_or_not(o, e);
 	e->to_release++;
 	if (!e->releasing)
 		send_release(o, e);
@@ -278,6 +319,7 @@ bool pwc_opens_outdated(struct pwc_opens *o, uint64_t ino, uint64_t change)
 	if (!e || !e->opens || e->writers || change <= e->known)
 		return false;
 	e->known = change;
+	look_at(o, e, 0);
 	return true;
 }
 

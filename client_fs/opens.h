@@ -17,10 +17,13 @@
 #include "client_fs/peer.h"
 
 #define PWC_OPENS_CLOSED_MAX 65536u
+#define PWC_OPENS_LOOKS	     6u
 
 struct pwc_open {
 	struct pw_list hash; /* in its bucket; on the spare list while unused */
 	struct pw_list closed; /* oldest first, while nothing refers to it */
+	struct pw_list look; /* on one of pwc_opens.look, while it is open only to be read */
+	uint64_t look_ns; /* when it is due */
 	uint64_t ino;
 	uint64_t known; /* change counter that the page cache matches; 0: unknown */
 	uint32_t slot; /* in pwc_opens.slot */
@@ -39,6 +42,11 @@ struct pwc_opens {
 	struct pwc_open **slot; /* owns; holes are NULL: RECLAIM walks it by index */
 	uint32_t nr_slots, max_slots, hole; /* hole: no free index below it */
 	struct pw_list spare, closed;
+	/* what stays open to be read: each waits twice as long as the one before, so the first one
+	 * of a list is the next that is due */
+	struct pw_list look[PWC_OPENS_LOOKS];
+	uint64_t look_every_ns; /* of the first list */
+	uint64_t now_ns; /* of the last pwc_opens_due() */
 	uint32_t nr_spare, nr_reserved, nr_closed, nr_inodes;
 	uint64_t nr_opens; /* file handles now */
 	uint32_t nr_releasing; /* RELEASE calls out */
@@ -77,6 +85,14 @@ void pwc_opens_own_change(struct pwc_opens *o, uint64_t ino, uint64_t change);
  * is still to come.
  */
 bool pwc_opens_outdated(struct pwc_opens *o, uint64_t ino, uint64_t change);
+
+/**
+ * pwc_opens_due - the next inode to ask the node about: open here only to be read, and not asked
+ * about for a while. The time begins with look_every_ns, doubles with each call up to 32 times
+ * that, and begins anew when pwc_opens_outdated() has found a change.
+ * Return: 0 when nothing is due at @now_ns.
+ */
+uint64_t pwc_opens_due(struct pwc_opens *o, uint64_t now_ns);
 
 /* The kernel has dropped the inode, and with it its pages. */
 void pwc_opens_forget(struct pwc_opens *o, uint64_t ino);

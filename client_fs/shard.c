@@ -345,6 +345,8 @@ static void mount_now(struct pwc_shard *sh)
 	if (!err)
 		err = pwc_notify_start(&sh->notify, sh->loop, sh->mnt.fd);
 	if (!err)
+		pwc_recheck_start(&sh->recheck, sh->o->attr_timeout_ms);
+	if (!err)
 		err = pwc_control_new(&sh->control, sh);
 	if (!err && sh->o->zc != PWC_ZC_OFF)
 		err = pwc_region_sock_new(&sh->region_sock, sh);
@@ -540,6 +542,7 @@ int pwc_shard_new(struct pwc_shard **ret, const struct pwc_options *o,
 	err = pwc_gone_init(&sh->gone);
 	if (err)
 		goto free_opens;
+	pwc_recheck_init(&sh->recheck, sh->loop, sh->peer, &sh->opens, &sh->notify);
 	pwc_interrupt_init(&sh->interrupts, sh);
 	pwc_regions_init(&sh->regions, sh->loop, NULL);
 	*ret = sh;

@@ -23,6 +23,7 @@
 #include "client_fs/options.h"
 #include "client_fs/peer.h"
 #include "client_fs/placement.h"
+#include "client_fs/recheck.h"
 #include "client_fs/region.h"
 #include "client_fs/stats.h"
 #include "common/uring.h"
@@ -78,6 +79,7 @@ struct pwc_shard {
 	struct pwc_dev dev;
 	struct pwc_ring ring;
 	struct pwc_notify notify;
+	struct pwc_recheck recheck;
 	struct pwc_req **reqs; /* every request that can exist, by its idx; owns the array */
 	uint8_t *dir_page; /* max_io bytes: a directory page in the making; owns */
 	uint32_t nr_reqs;

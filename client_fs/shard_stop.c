@@ -183,6 +183,7 @@ void pwc_shard_begin_stop(struct pwc_shard *sh)
 	pw_sm_move(&sh->sm, PWC_SHARD_STOPPING, (uint32_t)sh->exit_code);
 	pw_ready_cancel(&sh->settle);
 	pw_ready_cancel(&sh->pin);
+	pwc_recheck_stop(&sh->recheck);
 	pwc_control_stop(sh->control);
 	pwc_region_sock_stop(sh->region_sock);
 	if (sh->dev.started)
@@ -198,7 +199,7 @@ static bool is_any_busy(const struct pwc_shard *sh)
 	for (uint32_t i = 0; i < sh->nr_reqs; i++)
 		if (!pwc_req_is_free(sh->reqs[i]))
 			return true;
-	return sh->opens.nr_releasing > 0;
+	return sh->opens.nr_releasing > 0 || sh->recheck.nr_out > 0;
 }
 
 void pwc_shard_check_stopped(struct pwc_shard *sh)

@@ -396,6 +396,8 @@ json_t *pwc_stats_json(const struct pwc_shard *sh)
 	json_object_set_new(j, "bad_requests", num(st->bad_requests));
 	json_object_set_new(j, "cache_kept", num(st->cache_kept));
 	json_object_set_new(j, "cache_dropped", num(st->cache_dropped));
+	json_object_set_new(j, "rechecked", num(sh->recheck.asked));
+	json_object_set_new(j, "recheck_changed", num(sh->recheck.changed));
 	json_object_set_new(j, "node", node_json(sh));
 	json_object_set_new(j, "loop", loop_json(sh));
 	return j;

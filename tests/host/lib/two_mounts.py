@@ -97,6 +97,21 @@ def check_mapping():
     same(get(B + '/m')[5000], ord('n'), 'written through a mapping')
 
 
+def check_stays_open():
+    """What is read through one descriptor for long, or a mapping, follows by itself, if late."""
+    put(A + '/s', b'1' * 8192)
+    fd = os.open(B + '/s', os.O_RDONLY)
+    with mmap.mmap(fd, 8192, prot=mmap.PROT_READ) as m:
+        same(m[5000], ord('1'), 'mapped at first')
+        w = os.open(A + '/s', os.O_WRONLY)
+        for c in b'23':
+            os.pwrite(w, bytes([c]) * 8192, 0)
+            soon(lambda c=c: os.pread(fd, 1, 5000), bytes([c]), 'a file that stays open', 20)
+            same(m[5000], c, 'its mapping')
+        os.close(w)
+    os.close(fd)
+
+
 def check_names():
     same(os.path.exists(B + '/later'), False, 'not yet')
     put(A + '/later', b'')

@@ -236,6 +236,49 @@ static void test_reserve__is_kept_through_others_failures(void **state)
 	assert_int_equal(o.nr_inodes, 150);
 }
 
+static void test_due__in_doubled_times_up_to_a_limit(void **state)
+{
+	uint64_t now = PW_NS_PER_S;
+
+	(void)state;
+	pwc_opens_due(&o, now);
+	open_ino(5, 1);
+	for (uint32_t wait = 1; wait <= 64; wait *= 2) {
+		uint64_t every = PW_MIN(wait, 32u) * PW_NS_PER_S;
+
+		assert_int_equal(pwc_opens_due(&o, now + every - 1), 0);
+		now += every;
+		assert_int_equal(pwc_opens_due(&o, now), 5);
+		assert_int_equal(pwc_opens_due(&o, now), 0);
+	}
+	/* a change begins anew, what is no change does not */
+	assert_false(pwc_opens_outdated(&o, 5, 1));
+	assert_int_equal(pwc_opens_due(&o, now + PW_NS_PER_S), 0);
+	now += PW_NS_PER_S;
+	assert_true(pwc_opens_outdated(&o, 5, 2));
+	assert_int_equal(pwc_opens_due(&o, now + PW_NS_PER_S), 5);
+}
+
+static void test_due__only_what_is_open_and_only_read(void **state)
+{
+	uint64_t late = 1000 * PW_NS_PER_S;
+
+	(void)state;
+	open_ino(5, 1);
+	open_ino(5, 1);
+	open_ino(6, 1);
+	pwc_opens_writer(&o, 5, true);
+	assert_int_equal(pwc_opens_due(&o, late), 6);
+	assert_int_equal(pwc_opens_due(&o, late), 0);
+	pwc_opens_writer(&o, 5, false);
+	pwc_opens_put(&o, 5);
+	assert_int_equal(pwc_opens_due(&o, late), 0);
+	assert_int_equal(pwc_opens_due(&o, late + PW_NS_PER_S), 5);
+	pwc_opens_put(&o, 5);
+	pwc_opens_put(&o, 6);
+	assert_int_equal(pwc_opens_due(&o, 2 * late), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -247,6 +290,8 @@ int main(void)
 		T(test_known__moves_with_our_own_changes_only),
 		T(test_known__a_write_in_flight_during_an_open_cannot_hide_a_foreign_change),
 		T(test_outdated__once_and_only_where_nobody_writes),
+		T(test_due__in_doubled_times_up_to_a_limit),
+		T(test_due__only_what_is_open_and_only_read),
 		T(test_forget__only_what_is_closed),
 		T(test_closed__oldest_are_dropped),
 		T(test_reclaim__many_inodes_each_once),
