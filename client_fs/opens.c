@@ -131,6 +131,12 @@ void pwc_opens_unreserve(struct pwc_opens *o)
 	o->nr_reserved--;
 }
 
+static void set_known(struct pwc_open *e, uint64_t change)
+{
+	e->known = change;
+	e->ahead = 0;
+}
+
 static struct pwc_open *make(struct pwc_opens *o, uint64_t ino)
 {
 	struct pwc_open *e = pw_list_entry(pw_list_pop(&o->spare), struct pwc_open, hash);
@@ -144,7 +150,7 @@ static struct pwc_open *make(struct pwc_opens *o, uint64_t ino)
 	e->slot = o->hole++;
 	o->slot[e->slot] = e;
 	e->ino = ino;
-	e->known = 0;
+	set_known(e, 0);
 	e->writers = 0;
 	if (++o->nr_inodes > 2 * o->nr_buckets)
 		grow_buckets(o);
@@ -233,7 +239,7 @@ bool pwc_opens_add(struct pwc_opens *o, uint64_t ino, uint64_t change)
 	o->nr_opens++;
 	look_or_not(o, e);
 	keep = e->known && e->known == change;
-	e->known = change;
+	set_known(e, change);
 	return keep;
 }
 
@@ -308,8 +314,14 @@ void pwc_opens_own_change(struct pwc_opens *o, uint64_t ino, uint64_t change)
 
 	if (!e || !e->known || change <= e->known)
 		return;
-	/* a gap: somebody else's change, or an answer of ours that overtook another */
-	e->known = change == e->known + 1 ? change : 0;
+	/* a gap: an answer of ours that overtook another, which will fill it, or somebody else's
+	 * change, which nothing fills */
+	if (change - e->known > 64) {
+		set_known(e, 0);
+		return;
+	}
+	for (e->ahead |= 1ull << (change - e->known - 1); e->ahead & 1; e->ahead >>= 1)
+		e->known++;
 }
 
 bool pwc_opens_outdated(struct pwc_opens *o, uint64_t ino, uint64_t change)
@@ -318,7 +330,7 @@ bool pwc_opens_outdated(struct pwc_opens *o, uint64_t ino, uint64_t change)
 
 	if (!e || !e->opens || e->writers || change <= e->known)
 		return false;
-	e->known = change;
+	set_known(e, change);
 	look_at(o, e, 0);
 	return true;
 }

@@ -7,8 +7,9 @@
  * RELEASE: neither close(2) nor umount(8) ever waits for a node that is away.
  *
  * The page cache of an inode is good over a new open when the inode's change counter is the one
- * that is known here: that of the last open, moved on by each change that was our own and came
- * without a gap. Closed inodes are remembered for that, up to a limit, oldest dropped first.
+ * that is known here: that of the last open, moved on by each change that was our own as long as
+ * there is no gap, and answers that overtake each other make none. Closed inodes are remembered
+ * for that, up to a limit, oldest dropped first.
  * Thread: the loop's own.      Allocates: in reserve.      Must not know: FUSE.
  */
 #ifndef PWC_OPENS_H
@@ -26,6 +27,7 @@ struct pwc_open {
 	uint64_t look_ns; /* when it is due */
 	uint64_t ino;
 	uint64_t known; /* change counter that the page cache matches; 0: unknown */
+	uint64_t ahead; /* bit i: known + 1 + i was our own, too; bit 0 never stays */
 	uint32_t slot; /* in pwc_opens.slot */
 	uint32_t opens; /* file handles of the kernel */
 	uint32_t writers; /* of them, those that may write */

@@ -132,6 +132,30 @@ static void test_known__moves_with_our_own_changes_only(void **state)
 	assert_false(open_ino(7, 13));
 }
 
+static void test_known__answers_that_overtake_each_other_are_no_gap(void **state)
+{
+	(void)state;
+	open_ino(7, 10);
+	pwc_opens_own_change(&o, 7, 13);
+	pwc_opens_own_change(&o, 7, 12);
+	pwc_opens_own_change(&o, 7, 11);
+	assert_true(open_ino(7, 13));
+	/* the farthest that is remembered, and one farther */
+	pwc_opens_own_change(&o, 7, 13 + 64);
+	for (uint64_t c = 14; c < 13 + 64; c++)
+		pwc_opens_own_change(&o, 7, c);
+	assert_true(open_ino(7, 13 + 64));
+	pwc_opens_own_change(&o, 7, 77 + 65);
+	for (uint64_t c = 78; c < 77 + 65; c++)
+		pwc_opens_own_change(&o, 7, c);
+	assert_false(open_ino(7, 77 + 65));
+	/* what an open has found out is not mixed with what came before */
+	pwc_opens_own_change(&o, 7, 150);
+	assert_false(open_ino(7, 148));
+	pwc_opens_own_change(&o, 7, 149);
+	assert_false(open_ino(7, 150));
+}
+
 static void test_known__a_write_in_flight_during_an_open_cannot_hide_a_foreign_change(void **state)
 {
 	(void)state;
@@ -288,6 +312,7 @@ int main(void)
 		T(test_put__an_answer_that_is_an_error_is_the_end_of_it),
 		T(test_put__shutdown_sends_nothing_more),
 		T(test_known__moves_with_our_own_changes_only),
+		T(test_known__answers_that_overtake_each_other_are_no_gap),
 		T(test_known__a_write_in_flight_during_an_open_cannot_hide_a_foreign_change),
 		T(test_outdated__once_and_only_where_nobody_writes),
 		T(test_due__in_doubled_times_up_to_a_limit),
