@@ -18,6 +18,10 @@
 #define BUF_ALIGN 4096u
 /* A head and a command without payload: what the device may copy itself. */
 #define INLINE_WANTED (sizeof(struct pw_rdma_head) + PW_CMD_BYTES)
+/* A head with a grant. Without it soft-iWARP fetches messages of up to 32 bytes by their address,
+ * and until kernel/patches/0012 it can do that in a thread that has the memory of another process:
+ * the connection ends with "local QP operation error" then. */
+#define INLINE_LEAST (sizeof(struct pw_rdma_head) + sizeof(struct pw_rdma_grant))
 
 /* Message buffers ----------------------------------------------------------------------------- */
 
@@ -163,15 +167,23 @@ static int make_qp(struct pw_rdma *x)
 
 	if (err)
 		return err;
-	if (x->v->cm_create_qp(x->id, x->pd->pd, &ask)) {
-		/* a device that copies less into its queue: nothing then; nor more than it must */
+	err = x->v->cm_create_qp(x->id, x->pd->pd, &ask);
+	if (err) {
+		/* a device that copies less into its queue */
+		ask = a;
+		ask.cap.max_inline_data = INLINE_LEAST;
+		err = x->v->cm_create_qp(x->id, x->pd->pd, &ask);
+	}
+	if (err) {
+		/* nothing then; nor more than it must */
 		ask = a;
 		ask.cap.max_inline_data = 0;
 		ask.cap.max_send_sge = x->limits.send_sge = PW_MIN(x->limits.send_sge, 2u);
 		x->limits.read_sge = PW_MIN(x->limits.read_sge, x->limits.send_sge);
-		if (x->v->cm_create_qp(x->id, x->pd->pd, &ask))
-			return pw_verbs_err();
+		err = x->v->cm_create_qp(x->id, x->pd->pd, &ask);
 	}
+	if (err)
+		return pw_verbs_err();
 	x->qp = x->id->qp;
 	x->max_inline = ask.cap.max_inline_data;
 	return 0;

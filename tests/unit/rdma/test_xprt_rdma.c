@@ -259,6 +259,20 @@ static void test_device__small_in_every_way(void **state)
 	assert_int_equal(fake_stats.sq_full + fake_stats.rnr, 0);
 }
 
+/* As soft-iWARP: not a command, but all that is shorter goes with the queue's own bytes. */
+static void test_device__short_messages_are_inline_where_commands_cannot_be(void **state)
+{
+	const struct pw_rdma *x;
+
+	fake_opts.max_inline = 80;
+	rig_connect_pair();
+	x = pw_rdma_of(client.x);
+	assert_in_range(x->max_inline, sizeof(struct pw_rdma_head), 80);
+	assert_true(x->limits.send_sge > 2);
+	call_all(30000, 30000);
+	rig_finish_calls();
+}
+
 static void test_device__too_small_says_so(void **state)
 {
 	struct pw_xprt_listener *l;
@@ -524,6 +538,7 @@ int main(void)
 		TEST(test_buffers_that_go_elsewhere__leave_no_right_behind),
 		TEST(test_send_queue__full_waits_and_goes_on),
 		TEST(test_device__small_in_every_way),
+		TEST(test_device__short_messages_are_inline_where_commands_cannot_be),
 		TEST(test_device__too_small_says_so),
 		TEST(test_credits__never_run_out),
 		TEST(test_doorbells__are_fewer_than_requests),
