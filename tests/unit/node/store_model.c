@@ -245,12 +245,16 @@ void model_end(struct model *m)
 {
 	uint64_t nr_free, nr_limbo, nr_all;
 
-	for (uint32_t f = 0; f < MODEL_FILES; f++) {
+	for (uint32_t f = 0; f < MODEL_FILES; f++)
 		empty_file(m, f);
-		free(m->bytes[f]);
-	}
 	if (m->rig->o.kind != RIG_CHUNK || sr_faults())
 		return;
 	sr_blocks(m->rig, &nr_free, &nr_limbo, &nr_all);
 	assert_int_equal(nr_free + nr_limbo, nr_all);
+}
+
+void model_free(struct model *m)
+{
+	for (uint32_t f = 0; f < MODEL_FILES; f++)
+		free(m->bytes[f]);
 }

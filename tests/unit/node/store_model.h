@@ -33,5 +33,7 @@ void model_run(struct model *m);
 void model_check(struct model *m);
 /* Cuts all files to nothing, reclaims, and looks for lost blocks (chunk store). */
 void model_end(struct model *m);
+/* Always: also when the store could not be opened again. */
+void model_free(struct model *m);
 
 #endif

@@ -59,6 +59,7 @@ static void run(const struct rig_opts *ro, const struct model_opts *mo,
 			assert_true(m.nr_enospc > 0);
 		if (!err && mo->small_room && !sweep)
 			assert_true(m.nr_more > 0);
+		model_free(&m);
 		sr_free(rig);
 	}
 }
