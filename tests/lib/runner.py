@@ -22,9 +22,7 @@ import proc  # noqa: E402
 import sweep  # noqa: E402
 import vm  # noqa: E402
 
-TIERS = ['unit', 'static', 'sim', 'fault', 'host', 'vm']
-# only when asked for by name
-MORE_TIERS = ['vm-long']
+TIERS = ['unit', 'static', 'sim', 'fault', 'host', 'vm', 'vm-long']
 SKIP_CODE = 77
 # sanitizers and a machine shared with others: a test may take this many times its own limit
 TIMEOUT_FACTOR = 4
@@ -33,7 +31,7 @@ TAIL_LINES = 40
 
 
 def logs_of(tier):
-    """vm and vm-long share guests, and what they write."""
+    """vm and vm-long write into one folder: their guests are counted."""
     return os.path.join(builds.LOGS, tier.removesuffix('-long'))
 
 
@@ -284,8 +282,8 @@ def run_lanes(tiers, tests, report):
 def parse(argv):
     p = argparse.ArgumentParser(prog='tests/run')
     p.add_argument('--tier', action='append', default=[], metavar='TIER',
-                   help='one of ' + ', '.join(TIERS) + ', or all of these (default); or ' +
-                   ', '.join(MORE_TIERS) + '; may be repeated')
+                   help='one of ' + ', '.join(TIERS) + ', or all of these (default); '
+                   'may be repeated')
     p.add_argument('--list', action='store_true', help='print the names of the tests and stop')
     p.add_argument('--jobs', type=int, default=0, help='CPUs to use (default: all)')
     p.add_argument('names', nargs='*', metavar='NAME',
@@ -293,10 +291,9 @@ def parse(argv):
     args = p.parse_args(argv)
     tiers = [w for t in args.tier for w in t.split(',')] or ['all']
     for t in tiers:
-        if t not in TIERS + MORE_TIERS + ['all']:
+        if t not in TIERS + ['all']:
             p.error(f'unknown tier "{t}"')
     args.tiers = [t for t in TIERS if t in tiers or 'all' in tiers]
-    args.tiers += [t for t in MORE_TIERS if t in tiers]
     return args
 
 
@@ -331,7 +328,8 @@ def main(argv):
             print(t.full_name)
         return 0
 
-    vm.plan([t.name for t in tests if t.tier.startswith('vm')])
+    for tier in ('vm', 'vm-long'):
+        vm.plan(tier, [t.name for t in tests if t.tier == tier])
     for tier in args.tiers:
         shutil.rmtree(logs_of(tier), ignore_errors=True)
     for b in builds.made():

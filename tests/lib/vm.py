@@ -41,8 +41,8 @@ NOT_OVER_RDMA = {
 # Which of them need a mount through /dev/fuse beside the one over the FUSE ring: where data lies is
 # another matter there, and RDMA has to reach it. To the others it is only the same thing once more.
 BOTH_PATHS = ('data-', 'two-mounts')
-# Of these it is known that they pass and that they are quick enough for every run, scaled down as
-# they are. The others are in the tier vm-long, a new one too until somebody has measured it there.
+# Of these it is known that they are quick, scaled down as they are. The others are in the tier
+# vm-long, a new one too until somebody has measured it there.
 OVER_RDMA = ('away-node.sh', 'cli-hang.sh', 'cli-mount.sh', 'crash-client.sh', 'data-append.sh',
              'data-copies.sh', 'names-folder.sh', 'names-removed.sh', 'names-rights.sh',
              'names-setid.sh', 'names-tree.sh', 'node-restart.sh', 'programs-sqlite.sh',
@@ -52,8 +52,9 @@ MEMORY = '4G'
 DISK = '16G'
 
 _image = None
-_plan = []
-_guests = []
+# of each tier
+_plan = {}
+_guests = {}
 
 
 def scripts(long=False):
@@ -81,10 +82,11 @@ def possible():
     return os.uname().machine == 'x86_64'
 
 
-def plan(names):
+def plan(tier, names):
     """The tests of this run, in their order: what a guest is given to do."""
-    known = {s[0]: s for s in scripts() + scripts(True)}
-    _plan[:] = [known[n] for n in names if n in known]
+    known = {s[0]: s for s in scripts(tier == 'vm-long')}
+    _plan[tier] = [known[n] for n in names if n in known]
+    _guests[tier] = []
 
 
 def run_kernel(test, verdict):
@@ -117,17 +119,18 @@ def run(test, verdict):
         _, note = run_kernel(test, verdict)
         if not _image:
             return 'FAIL', f'no kernel: {note}'
-    guest = _guests[-1] if _guests else None
+    todo, guests = _plan[test.tier], _guests[test.tier]
+    guest = guests[-1] if guests else None
     if guest is None or (guest.ended() and test.name not in guest.results()):
-        if len(_guests) == MAX_BOOTS:
+        if len(guests) == MAX_BOOTS:
             return 'FAIL', f'{MAX_BOOTS} guests ended before their time: no further one'
-        at = [s[0] for s in _plan].index(test.name)
-        guest = Guest(_plan[at:], len(_guests))
-        _guests.append(guest)
+        at = [s[0] for s in todo].index(test.name)
+        guest = Guest(todo[at:], sum(len(g) for g in _guests.values()))
+        guests.append(guest)
     r = guest.wait_for(test.name)
     if r is None:
         return 'FAIL', f'the guest ended: {guest.how_it_ended()}'
-    path = next(s[1] for s in _plan if s[0] == test.name)
+    path = next(s[1] for s in todo if s[0] == test.name)
     if r['status'] == 'SKIP' and os.environ.get('CI') == 'true' and not host.wants_debug(path):
         return 'FAIL', 'skipped, but the guest has all that a test can want\n' + r['note']
     return r['status'], r['note']
@@ -135,14 +138,15 @@ def run(test, verdict):
 
 def run_end(test):
     """The last test, 'guest': each guest ended by itself, and its kernel never complained."""
-    if not _guests:
+    guests = _guests[test.tier]
+    if not guests:
         return 'SKIP', 'no guest ran'
     bad = []
-    for g in _guests:
+    for g in guests:
         if g.wait() != 0:
             bad.append(g.how_it_ended())
     with open(test.log_path(), 'w') as f:
-        for g in _guests:
+        for g in guests:
             f.write(g.output())
     return ('FAIL', '\n'.join(bad)) if bad else ('PASS', '')
 
