@@ -115,3 +115,10 @@ void pwc_notify_inval_data(struct pwc_notify *n, struct pwc_notify_job *job)
 {
 	queue(n, job);
 }
+
+void pwc_notify_inval_all(struct pwc_notify *n, struct pwc_notify_job *job)
+{
+	job->off = 0;
+	job->len = INT64_MAX;
+	queue(n, job);
+}

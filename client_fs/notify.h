@@ -43,5 +43,7 @@ void pwc_notify_stop(struct pwc_notify *n);
 void pwc_notify_inval_attr(struct pwc_notify *n, struct pwc_notify_job *job);
 /* The same for attributes and the pages of off and len. */
 void pwc_notify_inval_data(struct pwc_notify *n, struct pwc_notify_job *job);
+/* The same for attributes and all pages. */
+void pwc_notify_inval_all(struct pwc_notify *n, struct pwc_notify_job *job);
 
 #endif

@@ -64,10 +64,8 @@ static void answer_attr_after_pages(struct pwc_req *r, const struct pw_attr *att
 {
 	fill_attr(r, attr);
 	r->notify.ino = r->nodeid;
-	r->notify.off = 0;
-	r->notify.len = INT64_MAX;
 	r->notify.done = on_forgotten;
-	pwc_notify_inval_data(&r->sh->notify, &r->notify);
+	pwc_notify_inval_all(&r->sh->notify, &r->notify);
 }
 
 /* Not for the kernel to keep: it asks again, and waits for nothing. */

@@ -25,10 +25,8 @@ static void on_attr(struct pwc_call *call, int err, const struct pw_cmd *rsp, ui
 	(void)out_len;
 	if (!err && rsp && pwc_opens_outdated(c->opens, p->notify.ino, rsp->attr.attr.change)) {
 		c->changed++;
-		p->notify.off = 0;
-		p->notify.len = INT64_MAX;
 		p->notify.done = on_dropped;
-		pwc_notify_inval_data(c->notify, &p->notify);
+		pwc_notify_inval_all(c->notify, &p->notify);
 	} else {
 		free_probe(p);
 	}

@@ -118,6 +118,11 @@ void pwc_notify_inval_data(struct pwc_notify *n, struct pwc_notify_job *job)
 	pwc_notify_inval_attr(n, job);
 }
 
+void pwc_notify_inval_all(struct pwc_notify *n, struct pwc_notify_job *job)
+{
+	pwc_notify_inval_attr(n, job);
+}
+
 /* -------------------------------------------------------------------------------------------- the
  * node */
 
