@@ -136,6 +136,12 @@ static void test_write__refused_gives_its_blocks_back(void **state)
 	OK(check(rig, 0, 10000));
 }
 
+/* A fault point may have been met first. */
+static void assert_error(int err, int want_err)
+{
+	assert_true(err == want_err || (err < 0 && sr_faults()));
+}
+
 static void test_write__disk_error(void **state)
 {
 	struct rig *rig = *state;
@@ -146,9 +152,9 @@ static void test_write__disk_error(void **state)
 	OK(put(rig, 0, 10000, 1));
 	sr_blocks(rig, &before, &limbo, &all);
 	fake_disk_fail(rig->disk, PWS_DISK_WRITE, 1, -EIO);
-	assert_int_equal(sr_write(rig, INO, 100, 9000, 2), -EIO);
+	assert_error(sr_write(rig, INO, 100, 9000, 2), -EIO);
 	fake_disk_fail(rig->disk, PWS_DISK_READ, 1, -EIO); /* the old block */
-	assert_int_equal(sr_write(rig, INO, 100, 9000, 2), -EIO);
+	assert_error(sr_write(rig, INO, 100, 9000, 2), -EIO);
 	sr_blocks(rig, &after, &limbo, &all);
 	assert_int_equal(after, before);
 	OK(check(rig, 0, 10000));
@@ -285,7 +291,7 @@ static void test_read__disk_error(void **state)
 		return;
 	OK(put(rig, 0, RIG_MAX_IO, 1));
 	fake_disk_fail(rig->disk, PWS_DISK_READ, 1, -EIO);
-	assert_int_equal(check(rig, 0, RIG_MAX_IO), -EIO);
+	assert_error(check(rig, 0, RIG_MAX_IO), -EIO);
 	assert_int_equal(rig->nr_bad, 0);
 	OK(check(rig, 0, RIG_MAX_IO));
 }
