@@ -5,7 +5,7 @@
  * The end: the queue pair is told to end -> everything that was posted comes back as a completion
  * -> windows go -> it is destroyed. Where completions cannot be relied on (iWARP; the device was
  * removed; its completion queue is broken) destroying it is the proof that the device touches
- * nothing any more.
+ * nothing any more, and before that a reset the one that it binds no window any more.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -264,10 +264,22 @@ bool pw_rdma_qp_drain(struct pw_rdma *x)
 	return !x->share.srq || pw_rdma_share_is_drained(x);
 }
 
+/* Without completions nobody knows which binds the device has still to do, and their windows
+ * cannot outlive the queue pair. Reset, it has forgotten them (InfiniBand specification, volume 1,
+ * 10.3.1); a device that refuses is on its way out. */
+static void forget_binds(struct pw_rdma *x)
+{
+	struct ibv_qp_attr a = { .qp_state = IBV_QPS_RESET };
+
+	if (x->qp && x->broken && x->pd->dev->windows)
+		x->v->modify_qp(x->qp, &a, IBV_QP_STATE);
+}
+
 void pw_rdma_qp_fini(struct pw_rdma *x)
 {
 	const struct pw_verbs *v = x->v;
 
+	forget_binds(x);
 	/* a window that is bound holds the queue pair */
 	for (uint32_t i = 0; i < x->nr_slots; i++) {
 		pw_rdma_right_forget(&x->slots[i].grant);

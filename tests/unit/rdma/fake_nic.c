@@ -462,7 +462,7 @@ static void qp_turn(struct fake_qp *qp)
 {
 	uint32_t budget = 1 + fake_below(8);
 
-	if (qp->silent)
+	if (qp->silent || fake_opts.stall)
 		return;
 	while (budget-- && exec_one(qp))
 		;

@@ -90,24 +90,36 @@ struct ibv_qp *fake_create_qp(struct ibv_pd *pd, struct ibv_qp_init_attr *a)
 	return &qp->ib;
 }
 
-static void check_drained(const struct fake_qp *qp)
+static void check_proved(const struct fake_qp *qp)
 {
-	struct pw_list *pos;
-
 	/* siw never flushes what was posted when its queue pair had ended already */
 	if (qp->silent || qp->unreliable || fake.removed || fake_opts.iwarp)
 		return;
 	if (qp->sq_head != qp->sq_tail)
-		fake_violation("QP %#x is destroyed with %llu requests not proved done",
+		fake_violation("QP %#x ends with %llu requests not proved done",
 			       qp->ib.qp_num, (unsigned long long)(qp->sq_tail - qp->sq_head));
 	if (qp->rq.head != qp->rq.tail || (qp->srq_taken && !fake_opts.no_last_wqe))
-		fake_violation("QP %#x is destroyed with %llu receives not proved done",
+		fake_violation("QP %#x ends with %llu receives not proved done",
 			       qp->ib.qp_num,
 			       (unsigned long long)(qp->rq.tail - qp->rq.head + qp->srq_taken));
+}
+
+static void check_drained(const struct fake_qp *qp)
+{
+	struct pw_list *pos;
+
+	check_proved(qp);
 	pw_list_for_each(pos, &fake.mws)
 		if (pw_list_entry(pos, struct fake_mw, node)->qp == qp)
 			fake_violation("QP %#x is destroyed, a window is bound for it",
 				       qp->ib.qp_num);
+}
+
+static void drop_arrivals(struct fake_qp *qp)
+{
+	qp->unnoticed = NULL;
+	while (!pw_list_empty(&qp->arrivals))
+		free(pw_list_entry(pw_list_pop(&qp->arrivals), struct fake_arrival, node));
 }
 
 int fake_destroy_qp(struct ibv_qp *ib)
@@ -126,8 +138,7 @@ int fake_destroy_qp(struct ibv_qp *ib)
 	fake_cq_forget(ib->recv_cq, qp);
 	for (uint32_t i = 0; i < qp->cap.max_send_wr; i++)
 		free(qp->sq[i].copy);
-	while (!pw_list_empty(&qp->arrivals))
-		free(pw_list_entry(pw_list_pop(&qp->arrivals), struct fake_arrival, node));
+	drop_arrivals(qp);
 	for (struct pw_list *pos = fake.async.next; pos != &fake.async;) {
 		struct fake_async *a = pw_list_entry(pos, struct fake_async, node);
 
@@ -147,10 +158,29 @@ int fake_destroy_qp(struct ibv_qp *ib)
 	return 0;
 }
 
+/* What was posted is forgotten and brings no completion; a window that is bound stays so. For its
+ * peer it has ended with an error: nobody here connects it again. */
+static void reset(struct fake_qp *qp)
+{
+	check_proved(qp);
+	fake_qp_error(qp);
+	qp->sq_head = qp->sq_reported = qp->sq_exec = qp->sq_tail;
+	qp->rq.head = qp->rq.taken = qp->rq.tail;
+	qp->srq_taken = 0;
+	drop_arrivals(qp);
+	fake_cq_forget(qp->ib.send_cq, qp);
+	fake_cq_forget(qp->ib.recv_cq, qp);
+}
+
 int fake_modify_qp(struct ibv_qp *ib, struct ibv_qp_attr *attr, int attr_mask)
 {
 	int err = PW_FAULT("fake.modify_qp");
 
+	if (attr_mask == IBV_QP_STATE && attr->qp_state == IBV_QPS_RESET) {
+		if (!err)
+			reset(qp_of(ib));
+		return -err;
+	}
 	if (attr_mask != IBV_QP_STATE || attr->qp_state != IBV_QPS_ERR)
 		return EINVAL; /* the rest is librdmacm's */
 	/* also when it says that it failed: as from a device that is on its way out */

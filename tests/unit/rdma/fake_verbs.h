@@ -35,6 +35,7 @@ struct fake_opts {
 	uint32_t unanswered; /* so many addresses are asked for without an answer in time */
 	bool blackhole; /* connection requests get lost */
 	bool hold; /* no packet leaves or arrives */
+	bool stall; /* queue pairs do nothing: the device is busy with others */
 	bool first_unnoticed; /* of the accepting end: reported when the next one has arrived */
 	bool rnr_allowed; /* a hostile peer may send more than there are receive buffers for */
 	bool no_last_wqe; /* a queue pair with shared receives ends, and that is not told */

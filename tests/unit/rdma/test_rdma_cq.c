@@ -24,6 +24,11 @@ static bool both_closed(void)
 	return client.closed && node.closed;
 }
 
+static bool node_closed(void)
+{
+	return node.closed;
+}
+
 static void call_all(void)
 {
 	for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
@@ -77,6 +82,22 @@ static void test_node__ends_at_once_with_the_reason(void **state)
 	breaks_under(&node, &client);
 }
 
+/* The device has still to bind the windows of its slots. */
+static void test_node__ends_while_its_grants_are_bound(void **state)
+{
+	uint64_t binds;
+
+	rig_connect_pair();
+	binds = fake_stats.wr_bind;
+	fake_opts.stall = true;
+	run_turns(2);
+	fake_break_cq(pw_rdma_of(node.x)->cq);
+	run_until(node_closed);
+	assert_int_equal(fake_stats.wr_bind, binds);
+	fake_opts.stall = false;
+	run_until(both_closed);
+}
+
 /* Nobody else's connection has anything to do with it. */
 static void test_close__the_queue_breaks_while_it_is_drained(void **state)
 {
@@ -107,6 +128,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_client__ends_at_once_with_the_reason),
 		TEST(test_node__ends_at_once_with_the_reason),
+		TEST(test_node__ends_while_its_grants_are_bound),
 		TEST(test_close__the_queue_breaks_while_it_is_drained),
 	};
 
