@@ -139,7 +139,7 @@ static bool cut_committed(struct pws_req *r, uint32_t base, int *ret_err)
 	struct pws_store *s = r->n->store;
 	bool ok = !r->err && r->applied;
 
-	s->ops->trunc_finish(s, &r->tr, ok);
+	s->ops->trunc_finish(s, &r->tr, pws_outcome(&r->txn, ok));
 	if (r->err == -EBUSY) {
 		pws_reclaim_kick(&r->n->reclaim, r->tr.ino);
 		if (pws_req_wait_space(r)) {

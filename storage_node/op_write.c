@@ -198,7 +198,7 @@ static void committed(struct pws_req *r)
 	 * while. */
 	bool ok = !r->err && (!r->replayed || r->applied);
 
-	s->ops->write_finish(s, &r->wr, ok);
+	s->ops->write_finish(s, &r->wr, pws_outcome(&r->txn, ok));
 	r->buf = r->wr.buf;
 	if (r->err == AGAIN_WITH_NEW_OFFSET) {
 		r->phase = WRITE_BEGIN;

@@ -174,7 +174,7 @@ static void rows_done(struct pws_txn *t, int err)
 	struct pws_reclaim *rc = j->rc;
 	struct pws_store *s = rc->n->store;
 
-	s->ops->trunc_finish(s, &j->trunc, !err);
+	s->ops->trunc_finish(s, &j->trunc, pws_outcome(t, !err));
 	if (err) {
 		note_failure(j, err);
 	} else if (j->more && !rc->stopping) {

@@ -69,9 +69,10 @@ int pws_req_get_reply(struct pws_req *r, struct pws_txn *t)
 
 	reply_key(r, &k);
 	err = pws_txn_get(t, pws_key_slice(&k), &val);
-	if (err)
-		return err == -ENOENT ? 0 : err;
-	return take_reply(r, val);
+	if (err && err != -ENOENT)
+		return err;
+	pws_txn_sure(t);
+	return err ? 0 : take_reply(r, val);
 }
 
 static void put_row(struct pws_req *r, struct pws_txn *t, struct pws_reply *row, bool keep)

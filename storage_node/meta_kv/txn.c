@@ -524,6 +524,7 @@ static void on_commit(struct pws_kv_commit *c)
 		return;
 	case -EINPROGRESS:
 		t->barrier = true;
+		t->unsure = true;
 		wait_for(t, t->kv->ops->last_seq(t->kv));
 		return;
 	case 0:
@@ -570,5 +571,6 @@ void pws_txn_start(struct pws_txn *t, int (*attempt)(struct pws_txn *),
 	t->attempt = attempt;
 	t->done = done;
 	t->tries = 0;
+	t->unsure = false;
 	run(t);
 }

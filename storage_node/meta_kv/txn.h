@@ -37,6 +37,9 @@ struct pws_txn {
 	void (*done)(struct pws_txn *t, int err); /* from the loop, never from within start */
 	bool sync; /* may be set by attempt */
 	bool again; /* may be set by attempt, which then returns -EAGAIN */
+	/* The outcome of an attempt was lost, and none since has said pws_txn_sure(). With an error
+	 * in done(): it may have been applied all the same. */
+	bool unsure;
 	/* private to txn.c */
 	int result;
 	uint32_t tries;
@@ -65,6 +68,12 @@ void pws_txn_fini(struct pws_txn *t); /* idle */
 /* Runs attempt, possibly before returning; done comes later, from the loop, exactly once. */
 void pws_txn_start(struct pws_txn *t, int (*attempt)(struct pws_txn *),
 		   void (*done)(struct pws_txn *, int err));
+
+/* Only inside attempt: it has found out whether an earlier one was applied. */
+static inline void pws_txn_sure(struct pws_txn *t)
+{
+	t->unsure = false;
+}
 
 /* Only inside attempt. @ret: borrowed until attempt returns. 0; -ENOENT; -EAGAIN (return it); -EIO
  */

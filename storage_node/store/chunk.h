@@ -154,7 +154,8 @@ void pws_chunk_write_start(struct pws_chunk_op *op, struct pws_store_write *w);
 void pws_chunk_write_step(struct pws_chunk_op *op);
 int pws_chunk_write_rows(struct pws_store *s, struct pws_store_write *w, struct pws_txn *t,
 			 const struct pws_inode *inode, int64_t *blocks_delta);
-void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w, bool ok);
+void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w,
+			    enum pws_outcome outcome);
 void pws_chunk_read_start(struct pws_chunk_op *op, struct pws_store_read *r);
 void pws_chunk_read_step(struct pws_chunk_op *op);
 /* pws_chunk.check_ready: a piece of what large reads have to check */
@@ -164,6 +165,7 @@ void pws_chunk_trunc_start(struct pws_chunk_op *op, struct pws_store_trunc *t);
 void pws_chunk_trunc_step(struct pws_chunk_op *op);
 int pws_chunk_trunc_rows(struct pws_store *s, struct pws_store_trunc *t, struct pws_txn *txn,
 			 const struct pws_inode *inode, int64_t *blocks_delta, bool *ret_more);
-void pws_chunk_trunc_finish(struct pws_store *s, struct pws_store_trunc *t, bool ok);
+void pws_chunk_trunc_finish(struct pws_store *s, struct pws_store_trunc *t,
+			    enum pws_outcome outcome);
 
 #endif

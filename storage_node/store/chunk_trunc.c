@@ -267,9 +267,11 @@ int pws_chunk_trunc_rows(struct pws_store *s, struct pws_store_trunc *t, struct 
 	return err;
 }
 
-void pws_chunk_trunc_finish(struct pws_store *s, struct pws_store_trunc *t, bool ok)
+void pws_chunk_trunc_finish(struct pws_store *s, struct pws_store_trunc *t,
+			    enum pws_outcome outcome)
 {
 	struct pws_chunk_op *op = t->priv;
+	bool ok = outcome == PWS_DONE;
 
 	if (!op)
 		return;
@@ -278,7 +280,7 @@ void pws_chunk_trunc_finish(struct pws_store *s, struct pws_store_trunc *t, bool
 		pws_alloc_retire(op->c->alloc, op->old[i].start, op->old[i].nr);
 	if (ok)
 		t->resume = op->resume;
-	else if (op->nr)
+	else if (op->nr && outcome == PWS_UNDONE)
 		pws_alloc_give(op->c->alloc, op->blk[0], 1);
 	t->priv = NULL;
 	pws_chunk_op_put(op);

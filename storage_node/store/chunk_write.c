@@ -194,9 +194,11 @@ int pws_chunk_write_rows(struct pws_store *s, struct pws_store_write *w, struct 
 	return err;
 }
 
-void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w, bool ok)
+void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w,
+			    enum pws_outcome outcome)
 {
 	struct pws_chunk_op *op = w->priv;
+	bool ok = outcome == PWS_DONE;
 
 	if (!op)
 		return;
@@ -206,7 +208,7 @@ void pws_chunk_write_finish(struct pws_store *s, struct pws_store_write *w, bool
 	if (ok) {
 		op->c->stats.writes++;
 		op->c->stats.bytes_written += w->len;
-	} else {
+	} else if (outcome == PWS_UNDONE) {
 		pws_chunk_give_new(op);
 	}
 	w->priv = NULL;

@@ -70,12 +70,14 @@ void pws_mem_buf_drop(struct pws_mem *m, struct pws_buf *b);
 void pws_mem_write_start(struct pws_mem_op *op, struct pws_store_write *w);
 int pws_mem_write_rows(struct pws_store *s, struct pws_store_write *w, struct pws_txn *t,
 		       const struct pws_inode *inode, int64_t *blocks_delta);
-void pws_mem_write_finish(struct pws_store *s, struct pws_store_write *w, bool ok);
+void pws_mem_write_finish(struct pws_store *s, struct pws_store_write *w,
+			  enum pws_outcome outcome);
 void pws_mem_read_start(struct pws_mem_op *op, struct pws_store_read *r);
 void pws_mem_read_release(struct pws_store *s, struct pws_store_read *r);
 void pws_mem_trunc_start(struct pws_mem_op *op, struct pws_store_trunc *t);
 int pws_mem_trunc_rows(struct pws_store *s, struct pws_store_trunc *t, struct pws_txn *txn,
 		       const struct pws_inode *inode, int64_t *blocks_delta, bool *ret_more);
-void pws_mem_trunc_finish(struct pws_store *s, struct pws_store_trunc *t, bool ok);
+void pws_mem_trunc_finish(struct pws_store *s, struct pws_store_trunc *t,
+			  enum pws_outcome outcome);
 
 #endif

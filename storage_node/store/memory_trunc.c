@@ -77,12 +77,12 @@ static void cut_unit(struct pws_mem *m, struct pws_mem_unit *u, uint64_t from)
 	pws_mem_bits_set(u->defined, cut, m->units.unit_blocks, false);
 }
 
-void pws_mem_trunc_finish(struct pws_store *s, struct pws_store_trunc *t, bool ok)
+void pws_mem_trunc_finish(struct pws_store *s, struct pws_store_trunc *t, enum pws_outcome outcome)
 {
 	struct pws_mem *m = pws_mem_of(s);
 	struct pws_mem_op *op = t->priv;
 	struct pw_list *units = pws_mem_units_of(&m->units, t->ino), *pos, *tmp;
-	bool last = false;
+	bool ok = outcome == PWS_DONE, last = false;
 
 	if (!op)
 		return;

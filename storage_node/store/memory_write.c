@@ -205,14 +205,15 @@ static void apply_write(struct pws_mem_op *op)
 	m->stats.bytes_written += op->w->len;
 }
 
-void pws_mem_write_finish(struct pws_store *s, struct pws_store_write *w, bool ok)
+/* Unsure is as undone: what is not here reads as zeros, and the writer has had an error. */
+void pws_mem_write_finish(struct pws_store *s, struct pws_store_write *w, enum pws_outcome outcome)
 {
 	struct pws_mem_op *op = w->priv;
 
 	if (!op)
 		return;
 	assert(op->prepared);
-	if (ok)
+	if (outcome == PWS_DONE)
 		apply_write(op);
 	drop_spares(op);
 	w->priv = NULL;

@@ -61,9 +61,9 @@ static int write_rows(struct pws_store *s, struct pws_store_write *w, struct pws
 	return 0;
 }
 
-static void write_finish(struct pws_store *s, struct pws_store_write *w, bool ok)
+static void write_finish(struct pws_store *s, struct pws_store_write *w, enum pws_outcome outcome)
 {
-	if (!ok)
+	if (outcome != PWS_DONE)
 		return;
 	null_of(s)->stats.writes++;
 	null_of(s)->stats.bytes_written += w->len;
@@ -100,7 +100,7 @@ static int trunc_rows(struct pws_store *s, struct pws_store_trunc *t, struct pws
 	return 0;
 }
 
-static void trunc_finish(struct pws_store *s, struct pws_store_trunc *t, bool ok)
+static void trunc_finish(struct pws_store *s, struct pws_store_trunc *t, enum pws_outcome outcome)
 {
 	/* nothing was kept */
 }

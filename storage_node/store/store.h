@@ -14,8 +14,9 @@
  *	read:     read -> (done) -> send @data -> release
  *
  * prepare takes the range for this write: overlapping writes and truncations of the same inode wait
- * in line until finish. finish(ok) frees what was replaced once that is durable and no reader uses
- * it; finish(!ok) frees what was prepared.
+ * in line until finish. finish(DONE) frees what was replaced once that is durable and no reader
+ * uses it; finish(UNDONE) frees what was prepared; finish(UNSURE) frees neither: rows may refer to
+ * either of them, and the next start finds out to which.
  * Thread: loop thread.      Hot path: no allocation.
  */
 #ifndef PWS_STORE_H
@@ -41,7 +42,7 @@ struct pws_store_write {
 	 * in its place. */
 	struct pws_buf *buf;
 	uint32_t head; /* where the payload starts in buf: set by the caller to off % PWS_BLOCK */
-	/* Result, with ready: finish(ok) takes @buf. Nobody but the store may be able to write to
+	/* Result, with ready: finish(DONE) takes @buf. Nobody but the store may be able to write to
 	 * it when the commit begins. */
 	bool takes_buf;
 	int err;
@@ -79,7 +80,7 @@ struct pws_store_trunc {
 	 * the inode (as in the transaction) make dead go; waits for no write; @from is not used. */
 	bool reclaim;
 	/* When the work takes several commits: what is before this offset was seen to by an earlier
-	 * one. Start with 0; finish(ok) moves it on. */
+	 * one. Start with 0; finish(DONE) moves it on. */
 	uint64_t resume;
 	int err;
 	void (*ready)(struct pws_store_trunc *t); /* as for a write */
@@ -98,6 +99,19 @@ struct pws_store_stats {
 	uint64_t stall_space, stall_range, stall_disk;
 };
 
+/* Were the rows of a request committed? */
+enum pws_outcome {
+	PWS_UNDONE,
+	PWS_DONE,
+	PWS_UNSURE, /* the engine lost the outcome, and nobody could find out */
+};
+
+/* Of @t, when done() is called. @done: its rows are in it. */
+static inline enum pws_outcome pws_outcome(const struct pws_txn *t, bool done)
+{
+	return done ? PWS_DONE : t->unsure ? PWS_UNSURE : PWS_UNDONE;
+}
+
 struct pws_store_ops {
 	const char *name; /* "chunk", "memory", "null" */
 	void (*write_prepare)(struct pws_store *s, struct pws_store_write *w);
@@ -105,7 +119,8 @@ struct pws_store_ops {
 	 * inode->blocks */
 	int (*write_rows)(struct pws_store *s, struct pws_store_write *w, struct pws_txn *t,
 			  const struct pws_inode *inode, int64_t *blocks_delta);
-	void (*write_finish)(struct pws_store *s, struct pws_store_write *w, bool ok);
+	void (*write_finish)(struct pws_store *s, struct pws_store_write *w,
+			     enum pws_outcome outcome);
 	void (*read)(struct pws_store *s, struct pws_store_read *r);
 	void (*read_release)(struct pws_store *s, struct pws_store_read *r);
 	void (*trunc_prepare)(struct pws_store *s, struct pws_store_trunc *t);
@@ -117,7 +132,8 @@ struct pws_store_ops {
 	 * pair of fields cannot tell both; reclaim first, then try again. */
 	int (*trunc_rows)(struct pws_store *s, struct pws_store_trunc *t, struct pws_txn *txn,
 			  const struct pws_inode *inode, int64_t *blocks_delta, bool *ret_more);
-	void (*trunc_finish)(struct pws_store *s, struct pws_store_trunc *t, bool ok);
+	void (*trunc_finish)(struct pws_store *s, struct pws_store_trunc *t,
+			     enum pws_outcome outcome);
 	void (*space)(struct pws_store *s, struct pws_store_space *ret);
 	void (*get_stats)(struct pws_store *s, struct pws_store_stats *ret);
 	/* Background scrub at @bytes_per_s (0 stops). No-op for memory and null. */

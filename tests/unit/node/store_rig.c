@@ -334,7 +334,7 @@ void sr_make(struct rig *rig, uint64_t ino)
 	pws_txn_fini(&m.t);
 }
 
-static int get_row(struct rig *rig, const struct pws_key *k, struct pws_kv_rec *rec)
+int sr_row(struct rig *rig, const struct pws_key *k, struct pws_kv_rec *rec)
 {
 	struct pws_kv_mem_faults none = { 0 };
 	int err;
@@ -355,7 +355,7 @@ void sr_inode(struct rig *rig, uint64_t ino, struct pws_inode *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	pws_key_inode(&k, ino);
-	if (!get_row(rig, &k, &rec))
+	if (!sr_row(rig, &k, &rec))
 		assert_int_equal(pws_inode_decode(rec.val, ret, NULL), 0);
 }
 
@@ -367,7 +367,7 @@ uint64_t sr_where(struct rig *rig, uint64_t ino, uint64_t file_block)
 	struct pws_key k;
 
 	pws_segment_key(&k, ino, file_block * PWS_BLOCK);
-	if (get_row(rig, &k, &rec))
+	if (sr_row(rig, &k, &rec))
 		return UINT64_MAX;
 	assert_int_equal(pws_segment_decode(rec.val, &row), 0);
 	return row.present & 1u << slot ? rig->data_off + row.block[slot] * PWS_BLOCK : UINT64_MAX;

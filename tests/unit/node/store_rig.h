@@ -66,6 +66,7 @@ struct rig_op {
 	bool orphan; /* TRUNC: of a file without a name, in as many commits as it takes */
 	bool no_reply; /* WRITE: an attempt has no row that tells what an earlier one did */
 	bool refuse; /* the transaction ends in -EPERM */
+	bool blind; /* an outcome that is lost cannot be found out: -EIO */
 	bool keep_lent; /* READ: release is the test's */
 	bool linger; /* READ: as a slow transport does, releases some time after its end */
 	struct rig_op *before_commit; /* WRITE: a read that runs when it is prepared */
@@ -101,7 +102,8 @@ void sr_set_faults(struct rig *rig, const struct pws_kv_mem_faults *f);
 /* An empty inode. */
 void sr_make(struct rig *rig, uint64_t ino);
 void sr_inode(struct rig *rig, uint64_t ino, struct pws_inode *ret);
-/* A record as it is. */
+/* A record as it is; 0, -ENOENT. */
+int sr_row(struct rig *rig, const struct pws_key *k, struct pws_kv_rec *ret);
 void sr_put(struct rig *rig, struct pws_slice key, struct pws_slice val);
 uint64_t sr_journal_bytes(void);
 /* Until everything that is committed is on media (journal). */

@@ -86,29 +86,46 @@ static void op_end(struct rig_op *op, int err)
 	op->rig->nr_running--;
 }
 
+static void reply_key(const struct rig_op *op, struct pws_key *ret)
+{
+	uint8_t client[16] = { 0 };
+
+	memcpy(client, &op->id, sizeof(op->id));
+	pws_key_reply(ret, client, 0);
+}
+
+/* What the request itself has not found out. */
+static bool has_reply(const struct rig_op *op)
+{
+	struct pws_kv_rec rec;
+	struct pws_key k;
+
+	reply_key(op, &k);
+	return !sr_row(op->rig, &k, &rec);
+}
+
 /* The reply row: was it applied by an attempt whose outcome was lost? 1; 0; an error */
 static int find_reply(struct rig_op *op)
 {
-	uint8_t client[16] = { 0 };
 	struct pws_slice val;
 	struct pws_key k;
 	int err;
 
-	memcpy(client, &op->id, sizeof(op->id));
-	pws_key_reply(&k, client, 0);
+	reply_key(op, &k);
+	if (op->blind && op->txn.unsure)
+		return -EIO;
 	err = pws_txn_get(&op->txn, pws_key_slice(&k), &val);
-	if (!err)
-		return 1;
-	return err == -ENOENT ? 0 : err;
+	if (err && err != -ENOENT)
+		return err;
+	pws_txn_sure(&op->txn);
+	return !err;
 }
 
 static void put_reply(struct rig_op *op)
 {
-	uint8_t client[16] = { 0 };
 	struct pws_key k;
 
-	memcpy(client, &op->id, sizeof(op->id));
-	pws_key_reply(&k, client, 0);
+	reply_key(op, &k);
 	pws_txn_put(&op->txn, pws_key_slice(&k), (struct pws_slice){ "x", 1 });
 }
 
@@ -206,13 +223,13 @@ static void committed(struct pws_txn *t, int err)
 	struct rig_op *op = pw_container_of(t, struct rig_op, txn);
 	struct pws_store *s = op->rig->store;
 
-	op->committed = !err;
+	op->committed = !err || (t->unsure && has_reply(op));
 	op->seq = t->commit.seq;
 	if (op->kind == RIG_WRITE) {
-		s->ops->write_finish(s, &op->w, !err);
+		s->ops->write_finish(s, &op->w, pws_outcome(t, !err));
 		op->buf = op->w.buf;
 	} else {
-		s->ops->trunc_finish(s, &op->t, !err);
+		s->ops->trunc_finish(s, &op->t, pws_outcome(t, !err));
 	}
 	op_end(op, err);
 }
@@ -223,7 +240,7 @@ static void write_ready(struct pws_store_write *w)
 
 	op->buf = w->buf;
 	if (w->err) {
-		op->rig->store->ops->write_finish(op->rig->store, w, false);
+		op->rig->store->ops->write_finish(op->rig->store, w, PWS_UNDONE);
 		op_end(op, w->err);
 		return;
 	}

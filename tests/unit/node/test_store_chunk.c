@@ -210,6 +210,39 @@ static void test_write__outcome_is_lost(void **state)
 	assert_int_equal(f + limbo + blocks_of(rig), all);
 }
 
+/* It has been applied, and the request that did it ends in an error: nobody gets its blocks. */
+static void test_write__outcome_stays_unknown(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t before, after, limbo, all;
+	struct rig_op *op;
+
+	if (!rig || sr_faults())
+		return;
+	OK(put(rig, 0, 10000, 1));
+	sr_blocks(rig, &before, &limbo, &all);
+	sr_set_faults(rig, &(struct pws_kv_mem_faults){ .unknown_applied = 1000 });
+	op = sr_op_new(rig, RIG_WRITE, INO, 0, 10000, 2);
+	op->blind = true;
+	sr_op_start(op);
+	sr_run(rig);
+	assert_int_equal(op->err, -EIO);
+	assert_true(op->committed);
+	sr_op_free(op);
+	sr_fill(want, 2, 0, 10000);
+	sr_set_faults(rig, &(struct pws_kv_mem_faults){ 0 });
+	sr_blocks(rig, &after, &limbo, &all);
+	assert_int_equal(after, before - 3);
+	for (uint32_t i = 0; i < 20; i++)
+		OK(put(rig, PWS_SEGMENT_BYTES, RIG_MAX_IO / 2, i));
+	OK(check(rig, 0, 10000));
+	/* what is nobody's is free again after a start */
+	OK(sr_reopen(rig));
+	OK(check(rig, 0, 10000));
+	sr_blocks(rig, &after, &limbo, &all);
+	assert_int_equal(after + limbo + blocks_of(rig), all);
+}
+
 /* Reads ------------------------------------------------------------------------------------- */
 
 /* Every bit of every block counts: flips one, in each block of a file. */
@@ -384,6 +417,7 @@ int main(void)
 		T(test_write__disk_error),
 		T(test_write__overlapping_ones_take_turns),
 		T(test_write__outcome_is_lost),
+		T(test_write__outcome_stays_unknown),
 		T(test_read__bit_flip_in_every_block),
 		T(test_read__wrong_once_is_read_again),
 		T(test_read__bad_block_stops_partial_write),
