@@ -129,6 +129,9 @@ static void grant_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 {
 	struct pw_rdma_slot *s = pw_container_of(j, struct pw_rdma_slot, grant_job);
 
+	/* the window is bound still: the end of the queue pair goes on with it */
+	if (err)
+		return;
 	pw_rdma_right_end(x, &s->grant);
 	pw_rdma_revoked(x, s);
 }

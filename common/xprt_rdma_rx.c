@@ -190,8 +190,10 @@ void pw_rdma_window_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 {
 	struct pw_rdma_slot *sl = pw_container_of(j, struct pw_rdma_slot, job);
 
+	if (err)
+		return; /* pw_rdma_qp_fini() goes on */
 	pw_rdma_right_end(x, &sl->window);
-	if (!err && !x->closing)
+	if (!x->closing)
 		go_on(x, sl);
 }
 

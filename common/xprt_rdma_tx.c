@@ -266,10 +266,12 @@ static void pull_closed(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 	struct pw_rdma_slot *sl = pw_container_of(j, struct pw_rdma_slot, job);
 	struct pw_send *s = sl->pulled;
 
+	if (err)
+		return; /* pw_rdma_qp_fini() goes on */
 	pw_rdma_right_end(x, &sl->pull);
 	sl->pulled = NULL;
 	if (s)
-		finish(x, s, err);
+		finish(x, s, 0);
 }
 
 void pw_rdma_close_right(struct pw_rdma *x, struct pw_rdma_job *j, struct pw_rdma_right *r,
