@@ -67,6 +67,7 @@ static void on_cq_unwatched(struct pw_fd *f)
 
 static void destroy(struct pw_rdma *x)
 {
+	pw_timer_cancel(x->loop, &x->look);
 	pw_timer_cancel(x->loop, &x->nudge);
 	pw_rdma_qp_fini(x);
 	if (x->id)
@@ -171,6 +172,7 @@ int pw_rdma_new(struct pw_loop *loop, const struct pw_verbs *v, bool node, struc
 	pw_list_init(&x->cq_poller.node);
 	pw_rdma_tx_init(x);
 	pw_rdma_share_init(x);
+	pw_timer_init(&x->look, pw_rdma_on_look);
 	pw_timer_init(&x->nudge, pw_rdma_on_nudge);
 	*ret = x;
 	return 0;

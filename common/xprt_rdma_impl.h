@@ -54,6 +54,8 @@ struct pw_rdma_out {
 	uint32_t lkey;
 	struct pw_send *s; /* borrowed until done; NULL: none of conn.c's, or held by a pull */
 	struct ibv_mr *mr; /* owns; a payload that lies in no area, for this message only */
+	struct pw_rdma_slot *slot; /* whose request or answer it is; NULL: of none */
+	bool awaited; /* somebody waits for its completion, not only for what it brings about */
 };
 
 /* One allocation of message buffers. */
@@ -85,6 +87,7 @@ struct pw_rdma_slot {
 	uint32_t want_len;
 	struct pw_revoke *revoke; /* node: borrowed until it is done; no grant goes out before */
 	struct pw_rdma_job grant_job; /* node: end of a grant that was revoked */
+	struct pw_rdma_out *out; /* of its request or answer, until the device has let go of it */
 	/* client: where the answer may be written. Node: what the client has opened for that. */
 	struct pw_rdma_right window;
 	uint64_t window_addr; /* node */
@@ -175,9 +178,10 @@ struct pw_rdma {
 	struct ibv_qp *qp; /* owns; id->qp */
 	struct pw_poller cq_poller;
 	uint32_t unacked; /* events of the completion queue */
-	bool armed;
+	bool armed, armed_for_all; /* not only for what the peer sends */
 	struct pw_rdma_member share; /* node: of the receives of all */
 	struct pw_timer patience; /* with the end of its receives there */
+	struct pw_timer look; /* at completions that bring no event */
 	struct pw_timer nudge; /* client: with the answer to its first message */
 	uint32_t nudges;
 	bool last_wqe; /* it takes no more of them, the device says */
@@ -313,6 +317,10 @@ void pw_rdma_out_init(struct pw_rdma *x, struct pw_rdma_out *out);
 void pw_rdma_send(struct pw_xprt *base, struct pw_send *s);
 void pw_rdma_kick(struct pw_rdma *x); /* there is something to send */
 bool pw_rdma_owes_credit(const struct pw_rdma *x);
+/* Does anything wait for completions of what was posted, and not only for the peer's messages? */
+bool pw_rdma_awaits_sent(const struct pw_rdma *x);
+void pw_rdma_watch_sent(struct pw_rdma *x); /* something was posted, or waits for room */
+void pw_rdma_on_look(struct pw_timer *t);
 /* The next work request, zeroed, with its number; there is room. */
 struct ibv_send_wr *pw_rdma_wr(struct pw_rdma *x);
 /* @done(@j) when @r has ended: at once where no work request is needed. */

@@ -6,10 +6,11 @@
  * opened (unless the node's SEND has ended it), and for a read of its payload. Its buffer is held
  * until then.
  *
- * The completion queue is armed for every entry, not for solicited ones only: soft-RoCE and
- * soft-iWARP bring no event then for a send that failed (rxe_comp.c, siw_qp.c of Linux 7.3), and a
- * peer that is gone would be noticed by its silence only. A busy connection is polled (poller.c)
- * and has no events at all.
+ * A client's completion queue is armed for the node's messages only (they are all solicited) as
+ * long as nobody waits for more: that a request has arrived is not worth a wake-up, its answer is.
+ * soft-RoCE brings no event then for a send that failed and for receives that are flushed
+ * (rxe_comp.c, rxe_resp.c of Linux 7.3), so a timer has a look while something is under way. A busy
+ * connection is polled (poller.c) and has no events at all.
  *
  * What can fail: a malformed message, a payload where none was allowed, a completion with an error.
  * All of it ends the connection.
@@ -23,6 +24,7 @@
 #define POLL_BATCH 32
 #define POLL_BUDGET 256u
 #define ACK_BATCH 64u
+#define LOOK_NS (10 * PW_NS_PER_MS)
 
 int pw_rdma_rx_post(struct pw_rdma *x, struct pw_rdma_in *in, uint32_t nr)
 {
@@ -171,6 +173,9 @@ static bool take_msg(struct pw_rdma *x, struct pw_rdma_in *in, struct pw_rdma_sl
 	}
 	if (!x->node && sl)
 		sl->window.base = NULL;
+	/* it has overtaken the completion of what it follows */
+	if (sl && sl->out)
+		sl->out->awaited = true;
 	deliver(x, v->cmd, dest);
 	return true;
 }
@@ -403,7 +408,7 @@ static void take_events(struct pw_rdma *x)
 
 	while (!x->v->get_cq_event(x->channel, &cq, &ctx)) {
 		x->unacked++;
-		x->armed = false;
+		x->armed = x->armed_for_all = false;
 	}
 	if (x->unacked >= ACK_BATCH) {
 		x->v->ack_cq_events(x->cq, x->unacked);
@@ -437,14 +442,38 @@ static bool on_arm(struct pw_poller *p)
 {
 	struct pw_rdma *x = pw_container_of(p, struct pw_rdma, cq_poller);
 
+	bool all = pw_rdma_awaits_sent(x);
+
 	if (x->broken)
 		return true;
-	if (!x->armed && ibv_req_notify_cq(x->cq, 0)) {
+	if ((!x->armed || (all && !x->armed_for_all)) && ibv_req_notify_cq(x->cq, !all)) {
 		cq_is_broken(x, "the completion queue brings no events");
 		return true;
 	}
 	x->armed = true;
-	return !on_poll(p);
+	x->armed_for_all |= all;
+	if (on_poll(p))
+		return false;
+	pw_rdma_watch_sent(x);
+	return true;
+}
+
+void pw_rdma_watch_sent(struct pw_rdma *x)
+{
+	if (!x->armed || x->armed_for_all || x->closing)
+		return;
+	if (pw_rdma_awaits_sent(x))
+		pw_poller_wake(x->loop, &x->cq_poller);
+	else if (!pw_list_empty(&x->tx.flying) && !pw_timer_armed(&x->look))
+		pw_timer_arm(x->loop, &x->look, pw_loop_now(x->loop) + LOOK_NS);
+}
+
+void pw_rdma_on_look(struct pw_timer *t)
+{
+	struct pw_rdma *x = pw_container_of(t, struct pw_rdma, look);
+
+	if (!x->closing)
+		pw_poller_wake(x->loop, &x->cq_poller);
 }
 
 static void on_cq_fd(struct pw_fd *f)

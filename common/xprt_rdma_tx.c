@@ -140,6 +140,8 @@ static void out_done(struct pw_rdma *x, struct pw_rdma_job *j, int err)
 		x->v->dereg_mr(out->mr);
 	out->mr = NULL;
 	out->s = NULL;
+	if (out->slot && out->slot->out == out)
+		out->slot->out = NULL;
 	pw_list_add_tail(&x->tx.free, &out->free_node);
 	if (s)
 		finish(x, s, err);
@@ -157,6 +159,8 @@ static struct pw_rdma_out *out_get(struct pw_rdma *x, enum pw_rdma_type type, ui
 	    (int32_t)(x->tx.limit - x->tx.sent) < 1 + (int32_t)spare)
 		return NULL;
 	out = pw_list_entry(pw_list_pop(&x->tx.free), struct pw_rdma_out, free_node);
+	out->slot = NULL;
+	out->awaited = false;
 	h = pw_rdma_head_of(out);
 	*h = (struct pw_rdma_head){ .magic = PW_RDMA_MAGIC, .type = (uint8_t)type };
 	return out;
@@ -243,6 +247,9 @@ static bool send_first(struct pw_rdma *x)
 		return false;
 	pw_list_del(&s->node);
 	out->s = s;
+	out->slot = sl;
+	if (sl)
+		sl->out = out;
 	more.nr = more.bytes = 0;
 	if (in_line)
 		behind += s->cmd.payload_len;
@@ -341,8 +348,10 @@ static void on_flush(struct pw_flush *f)
 	while (!x->closing && (!pw_list_empty(&tx->tell) || pw_rdma_owes_credit(x) || tx->nudge) &&
 	       send_internal(x, PW_RDMA_CREDIT, 0))
 		tx->nudge = false;
-	if (!x->closing)
-		post(x);
+	if (x->closing)
+		return;
+	post(x);
+	pw_rdma_watch_sent(x);
 }
 
 void pw_rdma_kick(struct pw_rdma *x)
@@ -358,6 +367,24 @@ void pw_rdma_send(struct pw_xprt *base, struct pw_send *s)
 	pw_list_add_tail(&x->tx.queue, &s->node);
 	pw_rdma_kick(x);
 	/* in closing, the last step gives it back */
+}
+
+bool pw_rdma_awaits_sent(const struct pw_rdma *x)
+{
+	const struct pw_rdma_tx *tx = &x->tx;
+	const struct pw_list *pos;
+
+	/* what a client sends need not be solicited: it must not lie here unseen */
+	if (x->node || x->closing || !pw_list_empty(&tx->queue) || !pw_list_empty(&tx->reading) ||
+	    !pw_list_empty(&tx->todo) || !pw_list_empty(&tx->grants) || !pw_list_empty(&tx->tell))
+		return true;
+	for (pos = tx->flying.next; pos != &tx->flying; pos = pos->next) {
+		const struct pw_rdma_job *j = pw_list_entry(pos, struct pw_rdma_job, node);
+
+		if (j->done != out_done || pw_container_of(j, struct pw_rdma_out, job)->awaited)
+			return true;
+	}
+	return false;
 }
 
 /* Done ---------------------------------------------------------------------------------------- */

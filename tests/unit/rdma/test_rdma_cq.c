@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_rdma_cq.c -- a completion queue breaks under its connection
+/* test_rdma_cq.c -- what a completion queue wakes its connection for, and one that breaks under it
  *
  * The rig and its world check that each message is done once, that no work request and no right of
  * the peer refers to memory that was given back, and that nothing leaks.
@@ -24,6 +24,11 @@ static bool both_closed(void)
 	return client.closed && node.closed;
 }
 
+static bool client_closed(void)
+{
+	return client.closed;
+}
+
 static bool node_closed(void)
 {
 	return node.closed;
@@ -34,6 +39,43 @@ static void call_all(void)
 	for (uint16_t slot = 1; slot < RIG_SLOTS; slot++)
 		rig_call(slot, slot * 100, slot & 1 ? 30000 : 0, slot & 1 ? 0 : 30000);
 }
+
+/* Events -------------------------------------------------------------------------------------- */
+
+#define CALLS 50u
+
+/* The client's requests end, which is one completion each, and have answers, which is another. The
+ * node is woken by requests, and by the end of its answers. */
+static void test_client__is_woken_by_answers_only(void **state)
+{
+	uint64_t before;
+
+	fake_opts.max_delay = 0;
+	rig_connect_pair();
+	run_turns(100);
+	before = fake_stats.cq_events;
+	for (uint32_t i = 0; i < CALLS; i++) {
+		rig_call(1, 0, 30000, 0);
+		rig_finish_calls();
+		run_turns(10);
+	}
+	assert_in_range(fake_stats.cq_events - before, CALLS, 3 * CALLS + 5);
+}
+
+/* A soft device has no event for that. */
+static void test_request__that_nobody_takes_is_noticed(void **state)
+{
+	rig_connect_pair();
+	run_turns(100);
+	fake_power_off(pw_rdma_of(node.x)->id);
+	rig_call(1, 0, 30000, 0);
+	run_until(client_closed);
+	assert_true(client.err == -ETIMEDOUT || client.err == -ECONNRESET);
+	pw_xprt_close(node.x, -ECANCELED, "closed");
+	run_until(both_closed);
+}
+
+/* Ends ---------------------------------------------------------------------------------------- */
 
 static void check_counts(uint32_t *count, bool first)
 {
@@ -126,6 +168,8 @@ static void test_close__the_queue_breaks_while_it_is_drained(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_client__is_woken_by_answers_only),
+		TEST(test_request__that_nobody_takes_is_noticed),
 		TEST(test_client__ends_at_once_with_the_reason),
 		TEST(test_node__ends_at_once_with_the_reason),
 		TEST(test_node__ends_while_its_grants_are_bound),
