@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* memory.c -- pw_alloc(), pw_import(), pw_release(): memory, and the mount's knowledge of it
  *
- * Happy path: memfd -> all its pages -> map -> seal its size -> hand it over. The mount seals the
- * rest. Can fail: no memory, no huge pages set aside, a limit of the mount.
+ * Happy path: memfd -> seal its size -> all its pages -> map -> fill with zeros -> hand it over.
+ * The mount seals the rest. Can fail: no memory, no huge pages set aside, a limit of the mount.
  */
 #include "libpagewire/session.h"
 
@@ -79,6 +79,16 @@ static int add_to_mount(struct pw_region *r, off_t off)
 	return 0;
 }
 
+/* fallocate() of a memfd has left its pages to be zeroed when they are first met. When the mount
+ * pins them, that would be in the thread that serves everybody. Linux before 5.14 cannot, nor can
+ * memory of some dma-bufs: then it is so. */
+static void fill(const struct pw_region *r)
+{
+#ifdef MADV_POPULATE_WRITE
+	madvise(r->base, r->len, MADV_POPULATE_WRITE);
+#endif
+}
+
 static void destroy(struct pw_region *r)
 {
 	if (r->base)
@@ -101,7 +111,7 @@ static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 	struct pw_region *r = calloc(1, sizeof(*r));
 	struct stat st;
 	void *p;
-	int err;
+	int err = 0;
 
 	if (!r) {
 		close(fd);
@@ -120,9 +130,12 @@ static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 		goto fail;
 	}
 	r->base = p;
-	err = reg && pw->sock >= 0 ? add_to_mount(r, off) : 0;
-	if (err)
-		goto fail;
+	if (reg && pw->sock >= 0) {
+		fill(r);
+		err = add_to_mount(r, off);
+		if (err)
+			goto fail;
+	}
 	pthread_mutex_lock(&pw->lock);
 	r->next = pw->first;
 	pw->first = r;
