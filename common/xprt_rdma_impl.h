@@ -143,6 +143,13 @@ enum pw_rdma_state {
 	PW_RDMA_UP
 };
 
+/* What makes the completion queue bring its next event. */
+enum pw_rdma_armed {
+	PW_RDMA_UNARMED,
+	PW_RDMA_ARMED_FOR_PEER, /* what the peer sends */
+	PW_RDMA_ARMED_FOR_ALL
+};
+
 struct pw_rdma {
 	struct pw_xprt base;
 	struct pw_loop *loop;
@@ -178,7 +185,7 @@ struct pw_rdma {
 	struct ibv_qp *qp; /* owns; id->qp */
 	struct pw_poller cq_poller;
 	uint32_t unacked; /* events of the completion queue */
-	bool armed, armed_for_all; /* not only for what the peer sends */
+	enum pw_rdma_armed armed;
 	struct pw_rdma_member share; /* node: of the receives of all */
 	struct pw_timer patience; /* with the end of its receives there */
 	struct pw_timer look; /* at completions that bring no event */

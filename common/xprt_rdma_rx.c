@@ -408,7 +408,7 @@ static void take_events(struct pw_rdma *x)
 
 	while (!x->v->get_cq_event(x->channel, &cq, &ctx)) {
 		x->unacked++;
-		x->armed = x->armed_for_all = false;
+		x->armed = PW_RDMA_UNARMED;
 	}
 	if (x->unacked >= ACK_BATCH) {
 		x->v->ack_cq_events(x->cq, x->unacked);
@@ -438,34 +438,43 @@ static uint32_t on_poll(struct pw_poller *p)
 	return n;
 }
 
+/* Something is under way, and its failure may bring no event. */
+static void look_later(struct pw_rdma *x)
+{
+	if (x->armed == PW_RDMA_ARMED_FOR_PEER && !pw_list_empty(&x->tx.flying) &&
+	    !pw_timer_armed(&x->look))
+		pw_timer_arm(x->loop, &x->look, pw_loop_now(x->loop) + LOOK_NS);
+}
+
 static bool on_arm(struct pw_poller *p)
 {
 	struct pw_rdma *x = pw_container_of(p, struct pw_rdma, cq_poller);
-
-	bool all = pw_rdma_awaits_sent(x);
+	enum pw_rdma_armed want;
 
 	if (x->broken)
 		return true;
-	if ((!x->armed || (all && !x->armed_for_all)) && ibv_req_notify_cq(x->cq, !all)) {
-		cq_is_broken(x, "the completion queue brings no events");
-		return true;
+	want = pw_rdma_awaits_sent(x) ? PW_RDMA_ARMED_FOR_ALL : PW_RDMA_ARMED_FOR_PEER;
+	if (x->armed < want) {
+		if (ibv_req_notify_cq(x->cq, want == PW_RDMA_ARMED_FOR_PEER)) {
+			cq_is_broken(x, "the completion queue brings no events");
+			return true;
+		}
+		x->armed = want;
 	}
-	x->armed = true;
-	x->armed_for_all |= all;
 	if (on_poll(p))
 		return false;
-	pw_rdma_watch_sent(x);
+	look_later(x);
 	return true;
 }
 
 void pw_rdma_watch_sent(struct pw_rdma *x)
 {
-	if (!x->armed || x->armed_for_all || x->closing)
+	if (x->armed != PW_RDMA_ARMED_FOR_PEER || x->closing)
 		return;
 	if (pw_rdma_awaits_sent(x))
 		pw_poller_wake(x->loop, &x->cq_poller);
-	else if (!pw_list_empty(&x->tx.flying) && !pw_timer_armed(&x->look))
-		pw_timer_arm(x->loop, &x->look, pw_loop_now(x->loop) + LOOK_NS);
+	else
+		look_later(x);
 }
 
 void pw_rdma_on_look(struct pw_timer *t)

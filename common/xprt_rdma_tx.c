@@ -378,7 +378,7 @@ bool pw_rdma_awaits_sent(const struct pw_rdma *x)
 	if (x->node || x->closing || !pw_list_empty(&tx->queue) || !pw_list_empty(&tx->reading) ||
 	    !pw_list_empty(&tx->todo) || !pw_list_empty(&tx->grants) || !pw_list_empty(&tx->tell))
 		return true;
-	for (pos = tx->flying.next; pos != &tx->flying; pos = pos->next) {
+	pw_list_for_each(pos, &tx->flying) {
 		const struct pw_rdma_job *j = pw_list_entry(pos, struct pw_rdma_job, node);
 
 		if (j->done != out_done || pw_container_of(j, struct pw_rdma_out, job)->awaited)

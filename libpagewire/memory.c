@@ -111,7 +111,7 @@ static int make_region(struct pw *pw, int fd, off_t off, size_t len, bool reg,
 	struct pw_region *r = calloc(1, sizeof(*r));
 	struct stat st;
 	void *p;
-	int err = 0;
+	int err;
 
 	if (!r) {
 		close(fd);
