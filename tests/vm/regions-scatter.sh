@@ -3,9 +3,10 @@
 # timeout: 180
 #
 # What lies in several pieces of a region travels over RDMA without a copy, too, in as many pieces
-# as the kernel tells of; pieces of which one is elsewhere, and those of a dma-buf that the device
-# does not register, are copied and counted. The right bytes arrive, and nothing between the pieces
-# changes. zc=require mounts where the kernel finds regions, and says why where it cannot.
+# as the kernel tells of, and so does what lies in a dma-buf that the device registers; pieces of
+# which one is elsewhere, and those of a dma-buf that it does not, are copied and counted. The right
+# bytes arrive, and nothing between the pieces changes. zc=require mounts where the kernel finds
+# regions, and says why where it cannot.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/hosts.sh"
 . "$(dirname "$0")/../host/lib/mounts.sh"
@@ -63,7 +64,7 @@ steps_end
 "$PW_BUILD/tests/unit/client/test_region" >"$TMPDIR/table" 2>&1 || fail "$(cat "$TMPDIR/table")"
 grep -q 'OK ] test_add__dmabuf' "$TMPDIR/table" || fail "$(cat "$TMPDIR/table")"
 
-# a dma-buf, which the kernel finds by its mapping, and soft-RoCE does not register: one copy
+# a dma-buf, which the kernel finds by its mapping, and the device does not register: one copy
 steps_begin region_scatter udmabuf
 hits=$(counts hits)
 step "write 2"
@@ -77,6 +78,34 @@ grep -q 'copied once by the client, the device has not registered it: pwrxe' "$T
 same_bytes "$TMPDIR/mnt/f"
 on_rdma
 steps_end
+stop_client c
+
+# with a device that does: no copy, and no CPU can reach a payload
+CLIENT_ENV="LD_PRELOAD=$PROGRAMS/payload_guard.so:$PROGRAMS/dmabuf_mr.so"
+start_client c "$TMPDIR/mnt" "io_uring=on,transport=rdma"
+for kind in udmabuf dma-heap; do
+	make_file "$TMPDIR/wanted" $((NR * MB)) "${#kind}"
+	steps_begin region_scatter $kind
+	step "write 2"
+	guard closed
+	hits=$(counts hits)
+	before=$(client_says c stats copied_bytes)
+	for pieces in 1 2 20; do
+		step "write $pieces"
+		step "read $pieces"
+		# the kernel makes a request of each piece
+		hits=$((hits + 2 * NR * pieces))
+		[ "$(counts hits)" -ge "$hits" ] ||
+			fail "$kind, $pieces pieces: $(counts hits) of $hits hits"
+	done
+	same "$before" "$(client_says c stats copied_bytes)" "bytes copied of a registered $kind"
+	guard open
+	"$BIN/pagewire" buffers "$TMPDIR/mnt" >"$TMPDIR/buffers"
+	! grep 'copied once by the client' "$TMPDIR/buffers" || fail "buffers says it is copied"
+	same_bytes "$TMPDIR/mnt/f"
+	on_rdma
+	steps_end
+done
 stop_client c
 CLIENT_ENV=
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* region_scatter.c -- writev(2) and readv(2) on pieces of a region, one step for each line of stdin
  *
- *	region_scatter FILE WANTED [udmabuf]
+ *	region_scatter FILE WANTED [udmabuf|dma-heap]
  *
- * The region is of pw_alloc(), or a dma-buf made of a memfd.
+ * The region is of pw_alloc(), or a dma-buf: made of a memfd, or of the heap of the system.
  * `write NR` and `read NR` move all bytes of WANTED in blocks of 1 MiB, each of which lies in NR
  * pieces: of different lengths, in reverse order, unaligned, and with a gap between them that
- * nobody may touch. `mixed NR` writes with one piece on the heap. Each answers "ok", or what went
- * wrong.
+ * nobody may touch. `mixed NR` writes with the second piece on the heap. Each answers "ok", or what
+ * went wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -133,7 +134,19 @@ static int load(const char *path)
 }
 
 /* Return: a dma-buf of @len bytes; -errno. */
-static int make_dmabuf(size_t len)
+static int make_dma_heap(size_t len)
+{
+	struct dma_heap_allocation_data a = { .len = len, .fd_flags = O_RDWR | O_CLOEXEC };
+	int dev = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC), err;
+
+	if (dev < 0)
+		return -errno;
+	err = ioctl(dev, DMA_HEAP_IOCTL_ALLOC, &a) ? -errno : 0;
+	close(dev);
+	return err ? err : (int)a.fd;
+}
+
+static int make_udmabuf(size_t len)
 {
 	struct udmabuf_create c = { .flags = UDMABUF_FLAGS_CLOEXEC, .size = len };
 	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC), m, fd = -1, err;
@@ -151,13 +164,13 @@ static int make_dmabuf(size_t len)
 	return fd < 0 ? err : fd;
 }
 
-static int make_region(pw_t *pw, bool dmabuf, pw_region_t **ret)
+static int make_region(pw_t *pw, const char *kind, pw_region_t **ret)
 {
 	int fd, err;
 
-	if (!dmabuf)
+	if (!kind)
 		return pw_alloc(pw, nr * ROOM, 0, ret);
-	fd = make_dmabuf(nr * ROOM);
+	fd = !strcmp(kind, "dma-heap") ? make_dma_heap(nr * ROOM) : make_udmabuf(nr * ROOM);
 	if (fd < 0)
 		return fd;
 	err = pw_import(pw, fd, 0, nr * ROOM, 0, ret);
@@ -181,7 +194,7 @@ int main(int argc, char **argv)
 	if (!err)
 		err = pw_open(&pw, argv[1], 0);
 	if (!err)
-		err = make_region(pw, argc == 4, &r);
+		err = make_region(pw, argv[3], &r);
 	if (err) {
 		printf("cannot begin: %s\n", strerror(-err));
 		return 1;
@@ -193,9 +206,11 @@ int main(int argc, char **argv)
 		char *space = strchr(line, ' ');
 		unsigned long pieces = space ? strtoul(space, NULL, 10) : 0;
 
-		if (pieces < 2 || pieces > PIECES_MAX)
+		if (!pieces || pieces > PIECES_MAX)
 			break;
 		*space = '\0';
+		if (pieces == 1 && !strcmp(line, "mixed"))
+			break;
 		err = step(line, (unsigned int)pieces);
 		puts(err ? strerror(-err) : "ok");
 		fflush(stdout);
