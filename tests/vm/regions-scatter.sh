@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# timeout: 180
+# timeout: 240
 #
 # What lies in several pieces of a region travels over RDMA without a copy, too, in as many pieces
 # as the kernel tells of, and so does what lies in a dma-buf that the device registers; pieces of
 # which one is elsewhere, and those of a dma-buf that it does not, are copied and counted. The right
 # bytes arrive, and nothing between the pieces changes. zc=require mounts where the kernel finds
-# regions, and says why where it cannot.
+# regions, and says why where it cannot: no ring, or no memory for the lists.
 . "$(dirname "$0")/../lib/functions.sh"
 . "$(dirname "$0")/lib/hosts.sh"
 . "$(dirname "$0")/../host/lib/mounts.sh"
@@ -121,12 +121,34 @@ same_bytes "$TMPDIR/mnt/f"
 steps_end
 stop_client c
 
-# zc=require: on this kernel it depends on the ring
-if on b timeout 40 "$BIN/pagewire-client" -f "$(node_address n):${NODE_PORT[n]}:/" \
-	"$TMPDIR/mnt" -o "$(mount_options_of_all io_uring=off,zc=require)" \
-	>"$TMPDIR/require" 2>&1; then
-	fail "zc=require has mounted without the ring"
-fi
-grep -q 'zc=require: .*io_uring' "$TMPDIR/require" || fail "$(cat "$TMPDIR/require")"
-! is_mounted "$TMPDIR/mnt" || fail "zc=require leaves a mount behind"
+# without memory for the lists the mount finds no regions by itself, says so, and copies
+BIN=$PW_BUILD_ASAN
+CLIENT_ENV="PW_FAULT=ring.runs:ENOMEM"
+start_client c "$TMPDIR/mnt" "io_uring=on,transport=tcp"
+same false "$(client_says c stats regions in_kernel)" "the kernel's regions"
+[[ "$(client_says c stats regions kernel_why)" == *"out of memory"* ]] ||
+	fail "why not: $(client_says c stats regions kernel_why)"
+make_file "$TMPDIR/wanted" $((NR * MB)) 13
+steps_begin region_scatter
+step "write 2"
+step "read 2"
+same_bytes "$TMPDIR/mnt/f"
+same 0 "$(counts hits)" "hits"
+steps_end
+stop_client c
+
+# zc=require is refused then, and where there is no ring
+refuses_to_mount() {
+	# shellcheck disable=SC2086
+	if on b timeout 40 env $CLIENT_ENV "$BIN/pagewire-client" -f \
+		"$(node_address n):${NODE_PORT[n]}:/" "$TMPDIR/mnt" \
+		-o "$(mount_options_of_all "$1,zc=require")" >"$TMPDIR/require" 2>&1; then
+		fail "zc=require has mounted with $1"
+	fi
+	grep -q "zc=require: .*$2" "$TMPDIR/require" || fail "$(cat "$TMPDIR/require")"
+	! is_mounted "$TMPDIR/mnt" || fail "zc=require leaves a mount behind"
+}
+refuses_to_mount io_uring=on "out of memory"
+CLIENT_ENV=
+refuses_to_mount io_uring=off io_uring
 stop_node n
