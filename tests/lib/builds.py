@@ -43,6 +43,10 @@ class Build:
         for k in ('CFLAGS', 'LDFLAGS', 'CPPFLAGS', 'DESTDIR'):
             env.pop(k, None)
         env['CC'] = self.cc or os.environ.get('CC') or 'gcc'
+        if shutil.which('ccache') and not env['CC'].startswith('ccache '):
+            env['CC'] = 'ccache ' + env['CC']
+            # an object serves every clone; its debug information names the one it is from
+            env.setdefault('CCACHE_NOHASHDIR', '1')
         return env
 
     def _run(self, cmd, limit):

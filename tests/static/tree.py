@@ -2,6 +2,7 @@
 """What the static checks share: the files of the tree, suppressions, a cache of results."""
 
 import concurrent.futures
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -10,10 +11,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 JOBS = int(os.environ.get('PW_JOBS') or len(os.sched_getaffinity(0)))
 CACHE = os.environ.get('PW_CACHE') or os.path.join(ROOT, 'build-tests', 'cache')
+# results by content, for all clones of this user
+RESULTS = os.path.join(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'),
+                       'pagewire', 'static')
+FORGET_S = 30 * 24 * 3600
 BUILD = os.environ.get('PW_BUILD') or os.path.join(ROOT, 'build-tests', 'release')
 SKIP = 77
 
@@ -149,7 +155,10 @@ def compile_commands():
         name = os.path.relpath(full, os.path.realpath(ROOT))
         if name.startswith('..') or not name.endswith('.c'):
             continue
-        out.setdefault(name, (name, shlex.split(e['command']), e['directory']))
+        argv = shlex.split(e['command'])
+        if os.path.basename(argv[0]) == 'ccache':
+            argv = argv[1:]
+        out.setdefault(name, (name, argv, e['directory']))
     return [out[n] for n in sorted(out)]
 
 
@@ -167,14 +176,26 @@ def without_output(argv):
     return out
 
 
+def forget_old(kind):
+    """What no run has asked for in a month."""
+    folder = os.path.join(RESULTS, kind)
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        # another run may have been here first
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_mtime < time.time() - FORGET_S:
+                os.unlink(path)
+
+
 def cached(kind, key_parts, produce):
-    """produce() -> JSON value, kept by the hash of key_parts."""
+    """produce() -> JSON value, kept by the hash of key_parts. It must not name this clone."""
     h = hashlib.sha256()
     for k in key_parts:
         k = k if isinstance(k, bytes) else k.encode()
         h.update(len(k).to_bytes(8, 'little') + k)
-    path = os.path.join(CACHE, kind, h.hexdigest())
+    path = os.path.join(RESULTS, kind, h.hexdigest())
     try:
+        os.utime(path)
         with open(path) as f:
             return json.load(f)
     except (OSError, ValueError):
@@ -190,10 +211,12 @@ def cached(kind, key_parts, produce):
 
 
 def preprocessed(argv, directory, source):
-    """The whole input of the compiler, as the key of a cache."""
-    r = subprocess.run(argv + ['-E', source], cwd=directory, stdin=subprocess.DEVNULL,
-                       capture_output=True)
-    return r.stdout
+    """The whole input of the compiler, as the key of a cache: the same in every clone."""
+    # -g puts the working directory in
+    r = subprocess.run([a for a in argv if a != '-g'] + ['-E', source], cwd=directory,
+                       stdin=subprocess.DEVNULL, capture_output=True)
+    # of what cannot be compiled the messages are wanted, not the key: it is like no other
+    return r.stdout if r.returncode == 0 else os.urandom(16)
 
 
 def version(tool):
