@@ -185,6 +185,7 @@ struct pw_rdma {
 	struct ibv_qp *qp; /* owns; id->qp */
 	struct pw_poller cq_poller;
 	uint32_t unacked; /* events of the completion queue */
+	uint32_t expected; /* of them, at most: it was armed so often since */
 	enum pw_rdma_armed armed;
 	struct pw_rdma_member share; /* node: of the receives of all */
 	struct pw_timer patience; /* with the end of its receives there */
