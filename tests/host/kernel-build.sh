@@ -16,6 +16,7 @@ cd "$TMPDIR/kernel" || exit
 printf '# none\n' >series
 printf 'CONFIG_A=y\nCONFIG_B=n\n' >config
 printf 'CONFIG_DEBUG=y\n' >config.debug
+printf 'CONFIG_A=y\n' >config.um
 
 # source NAME: a tarball whose "kernel" knows A and DEBUG, and is its own file "text"
 source_of() {
@@ -32,6 +33,8 @@ $(O)/arch/x86/boot/bzImage: text
 	mkdir -p $(dir $@)
 	cp text $@
 	echo compiled >>$(O)/System.map
+linux:
+	echo $(ARCH) >$(O)/linux
 olddefconfig:
 	! grep -q CONFIG_BROKEN $(O)/.config
 	sed -i /CONFIG_NO_URING/,\$$d $(O)/.config
@@ -64,6 +67,12 @@ grep -q '^tarball ' "${image%/*}/source" || fail "it does not keep where the sou
 # once
 same "$image" "$(build --kernel-source "$TMPDIR/mine.tar.xz")" "a second time"
 same "" "$(cat "$TMPDIR/said.txt")" "what a second time says"
+# as a program, beside the other one
+program=$(build --um --kernel-source "$TMPDIR/mine.tar.xz") || fail "$(cat "$TMPDIR/said.txt")"
+same um "$(cat "$program")" "what was built for --um"
+same "$program" "$(build --um --kernel-source "$TMPDIR/mine.tar.xz")" "--um a second time"
+same "$image" "$(build --kernel-source "$TMPDIR/mine.tar.xz")" "the image after --um"
+refused '--um does not go with --debug' --um --debug
 # other bytes are another source
 [ "$(build --kernel-source "$TMPDIR/mine.tar.gz" --key)" != \
 	"$(build --kernel-source "$TMPDIR/mine.tar.xz" --key)" ] || fail "one key for two sources"
@@ -138,7 +147,7 @@ refused 'did not keep CONFIG_FUSE_IO_URING=y' --kernel-source "$TMPDIR/mine.tar.
 	--config running
 refused "there is no none" --deb --config none
 refused "--config is for --deb" --config running
-refused "--deb goes with neither" --deb --debug
+refused "--deb goes with none" --deb --debug
 
 # what is no source
 echo hello >"$TMPDIR/letter"
