@@ -9,8 +9,9 @@
  * A client's completion queue is armed for the node's messages only (they are all solicited) as
  * long as nobody waits for more: that a request has arrived is not worth a wake-up, its answer is.
  * soft-RoCE brings no event then for a send that failed and for receives that are flushed
- * (rxe_comp.c, rxe_resp.c of Linux 7.3), so a timer has a look while something is under way. A busy
- * connection is polled (poller.c) and has no events at all.
+ * (rxe_comp.c, rxe_resp.c of Linux 7.3), so a timer has a look while something is under way.
+ * soft-iWARP has no event for the node's messages either: it is armed for all. A busy connection is
+ * polled (poller.c) and has no events at all.
  *
  * What can fail: a malformed message, a payload where none was allowed, a completion with an error.
  * All of it ends the connection.
@@ -459,7 +460,9 @@ static bool on_arm(struct pw_poller *p)
 
 	if (x->broken)
 		return true;
-	want = pw_rdma_awaits_sent(x) ? PW_RDMA_ARMED_FOR_ALL : PW_RDMA_ARMED_FOR_PEER;
+	want = PW_RDMA_ARMED_FOR_ALL;
+	if (x->pd->dev->solicits && !pw_rdma_awaits_sent(x))
+		want = PW_RDMA_ARMED_FOR_PEER;
 	if (x->armed < want) {
 		if (ibv_req_notify_cq(x->cq, want == PW_RDMA_ARMED_FOR_PEER)) {
 			cq_is_broken(x, "the completion queue brings no events");

@@ -19,6 +19,8 @@ rdma_up() {
 	OBJECTS_BEFORE=$(rdma_objects b)
 	start_client c "$TMPDIR/mnt" "io_uring=on,transport=rdma"
 	on_rdma
+	# regression: over siw nothing woke a client at the end of its hand-shake, it tried again
+	! grep 'client is back' "${NODE_LOG[n]}" || fail "the first connection was of no use"
 }
 
 on_rdma() {
