@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop_ctx.h -- what test_loop.c and test_uring.c share: a loop per test, and what happens */
+/* loop_ctx.h -- what the tests of loop, pollers and ring share: a loop per test, what happens */
 #ifndef LOOP_CTX_H
 #define LOOP_CTX_H
 
@@ -83,6 +83,13 @@ static PW_UNUSED void start_nop(struct pw_io *io)
 static PW_UNUSED void step_stop(struct pw_ready *r)
 {
 	mark('b');
+	pw_loop_stop(cur->loop);
+}
+
+static PW_UNUSED void stop_on_timer(struct pw_timer *t)
+{
+	mark('t');
+	cur->fired_ns = pw_loop_now(cur->loop);
 	pw_loop_stop(cur->loop);
 }
 
