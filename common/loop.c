@@ -265,7 +265,7 @@ static void run_turn(struct pw_loop *loop)
 		if (pw_ring_wants_enter(loop))
 			pw_ring_poll(loop);
 		else
-			pw_cpu_relax();
+			pw_pollers_give_way(loop);
 	} else {
 		pw_ring_sleep(loop, pw_timer_heap_next(&loop->timers));
 	}

@@ -33,6 +33,9 @@ struct pw_loop {
 
 	bool stop;
 	uint64_t poll_ns;
+	uint64_t yielded_ns; /* when others were let in last */
+	uint64_t shared_until_ns; /* the CPU is somebody else's, too: no window until then */
+	bool yielded; /* ... in the turn before */
 	struct pw_list hot, polling; /* pw_poller.node; polling: of this turn, not polled yet */
 	struct pw_fd wake; /* eventfd of pw_loop_post() */
 	struct pw_loop_msg *posted; /* atomic; newest first */
@@ -44,6 +47,8 @@ struct pw_loop {
 uint32_t pw_pollers_run(struct pw_loop *loop);
 /* Arms those whose window is over. Return: false, one of them has more. */
 bool pw_pollers_settle(struct pw_loop *loop);
+/* A turn found nothing, and the next one polls: who else is ready for this CPU may have it. */
+void pw_pollers_give_way(struct pw_loop *loop);
 
 /* uring.c */
 int pw_ring_init(struct pw_loop *loop, const struct pw_loop_opts *o);

@@ -10,11 +10,21 @@
  * within poll_us of the one before; then it is poll_us, until once nothing comes in it. So a queue
  * that is used now and then costs no CPU time, and one that is busy costs no wake-ups.
  *
+ * What is polled for may be made by somebody who waits for this CPU: the application, a thread of
+ * the device. The scheduler would let whoever polls go on to the end of its time slice, so the CPU
+ * is offered between two looks. If somebody computes on it, it comes back a time slice later; then
+ * nothing is polled for SHARED_NS: beside computing programs those who sleep have it sooner.
+ *
  * What can fail: nothing here; arm() reports to its owner.
  */
+#include <sched.h>
+
 #include "common/loop_impl.h"
 
 #define STREAK 4u
+/* a yield costs about half a microsecond when nobody else is there (Linux 6.18) */
+#define YIELD_NS (2 * PW_NS_PER_US)
+#define SHARED_NS (100 * PW_NS_PER_MS)
 
 void pw_poller_start(struct pw_loop *loop, struct pw_poller *p,
 		     uint32_t (*poll)(struct pw_poller *p), bool (*arm)(struct pw_poller *p))
@@ -52,6 +62,9 @@ uint32_t pw_pollers_run(struct pw_loop *loop)
 	struct pw_list *node;
 	uint32_t n = 0, total = 0;
 
+	if (loop->yielded && loop->now_ns - loop->yielded_ns > loop->poll_ns)
+		loop->shared_until_ns = loop->now_ns + SHARED_NS;
+	loop->yielded = false;
 	/* one that is polled may stop itself or others */
 	pw_list_splice_tail(&loop->polling, &loop->hot);
 	while ((node = pw_list_pop(&loop->polling))) {
@@ -68,13 +81,14 @@ uint32_t pw_pollers_run(struct pw_loop *loop)
 
 bool pw_pollers_settle(struct pw_loop *loop)
 {
+	uint64_t longest = loop->now_ns < loop->shared_until_ns ? 0 : loop->poll_ns;
 	struct pw_list *node;
 	bool all = true;
 
 	pw_list_splice_tail(&loop->polling, &loop->hot);
 	while ((node = pw_list_pop(&loop->polling))) {
 		struct pw_poller *p = pw_list_entry(node, struct pw_poller, node);
-		uint64_t window = p->streak == STREAK ? loop->poll_ns : 0;
+		uint64_t window = p->streak == STREAK ? longest : 0;
 
 		pw_list_add_tail(&loop->hot, node);
 		if (loop->now_ns - p->last_ns < window)
@@ -87,4 +101,15 @@ bool pw_pollers_settle(struct pw_loop *loop)
 		}
 	}
 	return all;
+}
+
+void pw_pollers_give_way(struct pw_loop *loop)
+{
+	if (loop->now_ns - loop->yielded_ns < YIELD_NS) {
+		pw_cpu_relax();
+		return;
+	}
+	loop->yielded_ns = loop->now_ns;
+	loop->yielded = true;
+	sched_yield();
 }
