@@ -232,8 +232,6 @@ static int dev_find(const struct pw_verbs *v, struct ibv_context *ctx, struct pw
 	dev->name = v->get_device_name(ctx->device);
 	dev->iwarp = ctx->device->transport_type == IBV_TRANSPORT_IWARP;
 	dev->soft_iwarp = dev->iwarp && dev->attr.vendor_id == SIW_VENDOR_ID;
-	/* siw_rqe_complete() of Linux 7.3 forgets that a message was one: no event for any */
-	dev->solicits = !dev->soft_iwarp;
 	dev->windows = dev->attr.max_mw > 0 &&
 		       caps & (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 	dev->send_inv = dev->windows && caps & IBV_DEVICE_MEM_MGT_EXTENSIONS;

@@ -31,7 +31,6 @@ struct pw_rdma_dev {
 	bool send_inv; /* a SEND can end the peer's window */
 	bool iwarp; /* what is posted to a queue pair that has ended may never come back */
 	bool soft_iwarp; /* siw: what a queue pair took from a shared queue comes back at its end */
-	bool solicits; /* has an event for solicited messages */
 	bool dead; /* removed */
 	struct pw_rdma_pd *shared; /* NULL: none yet */
 	struct pw_list conns; /* pw_rdma.dev_node: who is told what happens to it */

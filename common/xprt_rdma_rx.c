@@ -460,9 +460,7 @@ static bool on_arm(struct pw_poller *p)
 
 	if (x->broken)
 		return true;
-	want = PW_RDMA_ARMED_FOR_ALL;
-	if (x->pd->dev->solicits && !pw_rdma_awaits_sent(x))
-		want = PW_RDMA_ARMED_FOR_PEER;
+	want = pw_rdma_awaits_sent(x) ? PW_RDMA_ARMED_FOR_ALL : PW_RDMA_ARMED_FOR_PEER;
 	if (x->armed < want) {
 		if (ibv_req_notify_cq(x->cq, want == PW_RDMA_ARMED_FOR_PEER)) {
 			cq_is_broken(x, "the completion queue brings no events");

@@ -28,11 +28,18 @@ static int setup_long(void **state)
 	return setup_poll_us(state, LONG_US);
 }
 
-static bool has_one_cpu(void)
+/* With one CPU. */
+static bool never_polls(void)
 {
-	cpu_set_t set;
+	return !cur->loop->poll_ns;
+}
 
-	return !sched_getaffinity(0, sizeof(set), &set) && CPU_COUNT(&set) < 2;
+static uint64_t idle_polls(void)
+{
+	struct pw_loop_stats s;
+
+	pw_loop_get_stats(cur->loop, &s);
+	return s.idle_polls;
 }
 
 /* A queue that is filled by a timer or from outside, and counts how it is asked. */
@@ -119,29 +126,23 @@ static void test_poller__what_comes_while_it_is_armed_is_taken(void **state)
 
 static void test_poller__polled_while_entries_come_close_together(void **state)
 {
-	struct pw_loop_stats s;
-
-	if (has_one_cpu())
+	if (never_polls())
 		skip();
 	queue_start(PERIOD_NS, 50);
 	assert_int_equal(pw_loop_run(cur->loop), 0);
-	pw_loop_get_stats(cur->loop, &s);
 	assert_true(queue.nr_taken >= 50);
 	/* twice for an entry that comes before the arming */
 	assert_in_range(queue.nr_arms, 1, 2 * HOT + 2);
-	assert_true(s.idle_polls > 50);
+	assert_true(idle_polls() > 50);
 	queue_end();
 }
 
 static void test_poller__armed_while_entries_come_far_apart(void **state)
 {
-	struct pw_loop_stats s;
-
 	queue_start(2 * POLL_US * PW_NS_PER_US, 10);
 	assert_int_equal(pw_loop_run(cur->loop), 0);
-	pw_loop_get_stats(cur->loop, &s);
 	assert_true(queue.nr_arms >= 10);
-	assert_int_equal(s.idle_polls, 0);
+	assert_int_equal(idle_polls(), 0);
 	queue_end();
 }
 
@@ -168,7 +169,7 @@ static void test_poller__armed_after_the_last_of_many(void **state)
 /* Completions are posted by our system calls: polling must make those that are needed. */
 static void test_poller__others_are_served_while_it_is_hot(void **state)
 {
-	if (has_one_cpu())
+	if (never_polls())
 		skip();
 	queue_start(PERIOD_NS, UINT32_MAX);
 	pw_ready_init(&cur->b, step_stop);
@@ -198,14 +199,6 @@ static void run_until_hot(void)
 	queue.nr_taken = 0;
 }
 
-static uint64_t idle_polls(void)
-{
-	struct pw_loop_stats s;
-
-	pw_loop_get_stats(cur->loop, &s);
-	return s.idle_polls;
-}
-
 /* One entry after the other, each when the one before has been taken. */
 static void *fill_by_turns(void *arg)
 {
@@ -231,7 +224,7 @@ static void test_poller__lets_in_who_waits_for_its_cpu(void **state)
 	pthread_t t;
 	int cpu = 0;
 
-	if (has_one_cpu())
+	if (never_polls())
 		skip();
 	run_until_hot();
 	assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(all), &all), 0);
@@ -256,7 +249,7 @@ static void test_poller__polls_no_more_for_a_while_on_a_shared_cpu(void **state)
 {
 	uint64_t before;
 
-	if (has_one_cpu())
+	if (never_polls())
 		skip();
 	run_until_hot();
 	cur->loop->yielded = true;
